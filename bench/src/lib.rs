@@ -1,0 +1,1 @@
+//! Load: schedules, workloads, targets, recorder, validity, search.

@@ -1,0 +1,1 @@
+//! What a machine is and what it costs.

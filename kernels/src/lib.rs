@@ -1,0 +1,1 @@
+//! Packed-weight matrix products for the CPU: the one crate of the workspace with unsafe code.

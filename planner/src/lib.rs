@@ -1,0 +1,1 @@
+//! Workload to capacity to cost to decision: pure functions.

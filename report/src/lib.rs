@@ -1,0 +1,1 @@
+//! A plan rendered for its readers.

@@ -1,0 +1,2 @@
+//! `breakeven`: the command line.
+fn main() {}
