@@ -1,1 +1,7 @@
-//! What a machine is and what it costs.
+//! What a machine is (detection, telemetry, roofline) and what it costs (price sheets).
+
+pub mod machine;
+pub mod units;
+
+pub use machine::Machine;
+pub use units::Bytes;
