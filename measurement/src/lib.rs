@@ -1,1 +1,31 @@
 //! What a benchmark run found: the one file that passes from the lab to the planner.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`run`] | the whole file: machine, model, target, levels, search |
+//! | [`level`] | one load level, overall and by traffic segment |
+//! | [`series`] | one latency series as an HdrHistogram, failures as +infinity |
+//! | [`search`] | the search for the highest rate under the SLO |
+//! | [`slo`], [`workload`] | what was asked: targets, segments, lengths |
+//! | [`validity`] | whether a level may be believed, with reasons |
+//! | [`quantity`] | rates and fractions that cannot hold nonsense |
+//! | [`file`] | reading and writing, whole or not at all |
+
+pub mod file;
+pub mod level;
+pub mod quantity;
+pub mod run;
+pub mod search;
+pub mod series;
+pub mod slo;
+pub mod validity;
+pub mod workload;
+
+pub use level::{FailureCause, LevelName, LevelResult, LoadResult};
+pub use quantity::{Fraction, RequestRate};
+pub use run::Measurement;
+pub use search::{CapacityEstimate, SearchRecord};
+pub use series::{LatencySeries, Quantile};
+pub use slo::Slo;
+pub use validity::{Finding, Validity, Verdict};
+pub use workload::{Lengths, Segment, Workload};
