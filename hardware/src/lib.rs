@@ -1,7 +1,9 @@
 //! What a machine is (detection, telemetry, roofline) and what it costs (price sheets).
 
 pub mod machine;
+pub mod money;
 pub mod units;
 
 pub use machine::Machine;
+pub use money::{Usd, UsdPerHour, UsdPerMillionTokens};
 pub use units::Bytes;
