@@ -36,6 +36,28 @@ pub struct Cpu {
     pub simd: Vec<String>,
     /// Last-level cache of one package.
     pub last_level_cache: Option<Bytes>,
+    /// Caches of the first core, nearest first; empty where not told.
+    #[serde(default)]
+    pub caches: Vec<Cache>,
+    /// Memory domains (NUMA nodes); `None` where not told.
+    #[serde(default)]
+    pub numa_nodes: Option<u32>,
+    /// Frequency governor (`performance`, `schedutil`…); `None` where the machine does not let itself be asked.
+    #[serde(default)]
+    pub governor: Option<String>,
+}
+
+/// One cache of a core.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// 1 is nearest to the core.
+    pub level: u8,
+    /// What it holds, lower case: `data`, `instruction` or `unified`.
+    pub kind: String,
+    /// Capacity.
+    pub size: Bytes,
+    /// Hardware threads that share it; `None` where not told.
+    pub shared_by: Option<u32>,
 }
 
 /// One accelerator.
@@ -49,6 +71,18 @@ pub struct Gpu {
     pub driver: Option<String>,
     /// Power limit in watts.
     pub power_limit_watts: Option<f64>,
+    /// Highest clock of the compute units, in MHz.
+    #[serde(default)]
+    pub max_compute_clock_mhz: Option<u32>,
+    /// Highest memory clock, in MHz.
+    #[serde(default)]
+    pub max_memory_clock_mhz: Option<u32>,
+    /// Whether the accelerator is split into instances (MIG); `None` where it cannot be.
+    #[serde(default)]
+    pub mig_enabled: Option<bool>,
+    /// Why the clocks are held down at the moment of detection, lower case; idling does not count.
+    #[serde(default)]
+    pub throttle_reasons: Vec<String>,
 }
 
 /// Container (cgroup) limits.
