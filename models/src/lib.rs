@@ -2,5 +2,10 @@
 //! weights, tokenizer and the batched candle decoder.
 
 pub mod facts;
+#[cfg(feature = "inference")]
+pub mod inference;
+pub mod registry;
+pub mod spec;
 
 pub use facts::{ModelRecord, Tokens, WeightsOrigin};
+pub use spec::DecoderSpec;

@@ -1,0 +1,95 @@
+//! One request on the engine's side: sampling, text, limits, and the channel to its caller.
+
+use std::time::Instant;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::request::{Event, FinishReason, GenerateRequest, RequestError};
+use super::sampling::Sampler;
+use super::text_stream::TextStream;
+use super::tokenizer::TextCodec;
+
+/// Whether a sequence goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// With this token.
+    Goes(u32),
+    /// It ended, and its caller knows.
+    Ends,
+}
+
+/// The state of one answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    events: UnboundedSender<Event>,
+    sampler: Sampler,
+    text: TextStream,
+    ignore_eos: bool,
+    prompt_tokens: usize,
+    output_tokens: usize,
+    limit: usize,
+}
+
+impl Answer {
+    /// `limit`: most tokens to generate, the context considered.
+    pub(crate) fn new(
+        request: GenerateRequest,
+        prompt_tokens: usize,
+        limit: usize,
+        events: UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            events,
+            sampler: Sampler::new(request.sampling, request.seed),
+            text: TextStream::new(request.stop),
+            ignore_eos: request.ignore_eos,
+            prompt_tokens,
+            output_tokens: 0,
+            limit,
+        }
+    }
+
+    /// The caller dropped its stream.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    /// Tells the caller that nothing more comes.
+    pub(crate) fn fail(&self, error: RequestError) {
+        self.send(Event::Failed { error });
+    }
+
+    /// Samples the next token and tells the caller.
+    pub(crate) fn advance(&mut self, logits: &[f32], codec: &TextCodec, at: Instant) -> Outcome {
+        let Some(token) = self.sampler.next(logits) else {
+            self.fail(RequestError::NotANumber);
+            return Outcome::Ends;
+        };
+        self.output_tokens += 1;
+        let addition = self.text.push(codec.piece(token));
+        let mut text = addition.text;
+        let reason = if addition.stopped || (!self.ignore_eos && codec.is_stop(token)) {
+            Some(FinishReason::Stop)
+        } else {
+            (self.output_tokens >= self.limit).then_some(FinishReason::Length)
+        };
+        if reason.is_some() && !addition.stopped {
+            text.push_str(&self.text.finish());
+        }
+        self.send(Event::Token { id: token, text: (!text.is_empty()).then_some(text), at });
+        let Some(reason) = reason else { return Outcome::Goes(token) };
+        self.send(Event::Done {
+            reason,
+            prompt_tokens: self.prompt_tokens,
+            cached_tokens: 0,
+            output_tokens: self.output_tokens,
+            at,
+        });
+        Outcome::Ends
+    }
+
+    /// A caller that is gone needs no event: the next step drops the sequence.
+    fn send(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+}

@@ -1,0 +1,134 @@
+//! From a weights file, or from a seed, to a model ready to run: spec, tensors, tokenizer.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use candle_core::quantized::GgmlDType;
+
+use super::chat::ChatTemplate;
+use super::gguf::{Header, type_name};
+use super::gguf_spec;
+use super::random::NoiseTensors;
+use super::tensors::{FileTensors, TensorSource};
+use super::tokenizer::TextCodec;
+use crate::facts::WeightsOrigin;
+use crate::spec::DecoderSpec;
+
+/// Why a model could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read model file {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what a GGUF file should be.
+    #[error("bad model file {path}: {fault}")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        fault: String,
+    },
+    /// A name that is neither a file nor a built-in model.
+    #[error("unknown model `{name}`: expected a path to a GGUF file or one of {choices}")]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// The built-in names.
+        choices: String,
+    },
+    /// candle refused a tensor.
+    #[error("cannot place tensor `{tensor}`")]
+    Tensor {
+        /// Which.
+        tensor: String,
+        /// candle's word.
+        #[source]
+        source: candle_core::Error,
+    },
+    /// The chosen device is not there.
+    #[error("cannot use device {device}: {fault}")]
+    Device {
+        /// As asked for.
+        device: String,
+        /// What is wrong.
+        fault: String,
+    },
+    /// Settings and model do not fit together.
+    #[error("{0}")]
+    Unsuitable(String),
+}
+
+/// A model whose weights can be placed on a device: nothing big is in memory yet.
+#[derive(Debug)]
+pub struct LoadedModel {
+    /// Registry name or file stem.
+    pub name: String,
+    /// The architecture.
+    pub spec: DecoderSpec,
+    /// Where the weights come from.
+    pub origin: WeightsOrigin,
+    pub(crate) codec: TextCodec,
+    pub(crate) template: Option<ChatTemplate>,
+    pub(crate) tensors: Box<dyn TensorSource>,
+}
+
+impl LoadedModel {
+    /// Opens a GGUF file: header, tensor shapes and tokenizer are checked, weights stay on disk.
+    ///
+    /// `sha256` is the file's hash, computed by whoever fetched it.
+    pub fn open(path: &Path, name: &str, source: &str, sha256: &str) -> Result<Self, LoadError> {
+        let header = Header::read(path)?;
+        let spec = gguf_spec::spec(&header)?;
+        let codec = TextCodec::from_header(&header, spec.vocabulary)?;
+        let template = ChatTemplate::from_header(&header)?;
+        let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        Ok(Self {
+            name: name.to_owned(),
+            spec,
+            origin: WeightsOrigin::File { source: source.to_owned(), sha256: sha256.to_owned() },
+            codec,
+            template,
+            tensors: Box::new(FileTensors::new(header, file)),
+        })
+    }
+
+    /// The same shapes filled with seeded noise: timings are real, texts are not.
+    ///
+    /// Text is encoded byte by byte, one token each, since there is no vocabulary to speak of.
+    pub fn random(
+        name: &str,
+        spec: DecoderSpec,
+        quantization: GgmlDType,
+        seed: u64,
+    ) -> Result<Self, LoadError> {
+        if let Some(defect) = spec.defect() {
+            return Err(LoadError::Unsuitable(format!("model `{name}`: {defect}")));
+        }
+        let codec = TextCodec::bytes(spec.vocabulary)?;
+        Ok(Self {
+            name: name.to_owned(),
+            codec,
+            template: None,
+            origin: WeightsOrigin::Random { seed },
+            tensors: Box::new(NoiseTensors::new(&spec, quantization, seed)),
+            spec,
+        })
+    }
+
+    /// Bytes of all tensors as stored.
+    pub fn weight_bytes(&self) -> u64 {
+        self.tensors.total_bytes()
+    }
+
+    /// The storage type that most of the bytes have.
+    pub fn quantization(&self) -> &'static str {
+        type_name(self.tensors.dominant_type())
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the engine as its users see it, on the real weights and on small models made on the spot.
+
+#![cfg(feature = "inference")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what went wrong by panicking")]
+
+mod common;
+mod golden_tokens;
