@@ -1,11 +1,17 @@
 //! What a machine is (detection, telemetry, roofline) and what it costs (price sheets).
 
+pub mod api_cost;
 pub mod detect;
 pub mod machine;
 pub mod money;
+pub mod sheet;
 pub mod units;
 
+pub use api_cost::{ApiCost, ApiCostLine, ApiCostNote, Dimension, Usage, api_cost};
 pub use detect::detect;
 pub use machine::Machine;
 pub use money::{Usd, UsdPerHour, UsdPerMillionTokens};
+pub use sheet::{
+    ApiPrice, AsOf, ComputePrice, ComputeQuery, Freshness, Origin, PriceBook, Service, SheetError, Term,
+};
 pub use units::Bytes;

@@ -23,7 +23,7 @@ pub fn detect() -> Machine {
     });
     let cpu = cpu::detect(Path::new("/"));
     let limits = cgroup::limits(Path::new("/"));
-    let container = effective_limits(limits, memory, cpu.logical_cores);
+    let container = effective_limits(&limits, memory, cpu.logical_cores);
     Machine { cpu, memory, gpus: gpu::detect(), os: os_line(), hypervisor: cpu::hypervisor(), container }
 }
 
@@ -37,7 +37,7 @@ fn os_line() -> String {
 }
 
 /// Keeps the limits that bind: below what the machine has. The scheduler's affinity mask counts as a CPU limit.
-fn effective_limits(limits: ContainerLimits, memory: Bytes, logical_cores: u32) -> Option<ContainerLimits> {
+fn effective_limits(limits: &ContainerLimits, memory: Bytes, logical_cores: u32) -> Option<ContainerLimits> {
     let cores = f64::from(logical_cores);
     let affinity = std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok());
     // `available_parallelism` rounds a quota down to whole cores; the exact quota is the better figure where there is one.
@@ -63,9 +63,9 @@ mod tests {
     #[test]
     fn limits_above_the_machine_are_no_limits() {
         let limits = ContainerLimits { cpu_cores: Some(64.0), memory: Some(Bytes::from_gib(512)) };
-        let effective = effective_limits(limits, Bytes::from_gib(16), 8);
+        let effective = effective_limits(&limits, Bytes::from_gib(16), 8);
         assert_eq!(effective.and_then(|l| l.memory), None);
         let limits = ContainerLimits { cpu_cores: Some(1.5), memory: Some(Bytes::from_gib(2)) };
-        assert_eq!(effective_limits(limits.clone(), Bytes::from_gib(16), 8), Some(limits));
+        assert_eq!(effective_limits(&limits, Bytes::from_gib(16), 8), Some(limits));
     }
 }
