@@ -256,4 +256,27 @@ mod tests {
         assert_eq!(find("SmolLM2-135M-Instruct").unwrap().name, DEFAULT_MODEL);
         assert!(find("gpt-5").is_none());
     }
+
+    #[test]
+    fn the_fetch_script_has_the_same_pins() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/fetch-model");
+        let script = std::fs::read_to_string(path).unwrap();
+        let file = find(DEFAULT_MODEL).unwrap().weights.unwrap();
+        let mut pins = vec![format!("name={}", file.name), format!("bytes={}", file.bytes)];
+        pins.push(format!("sha256={}", file.sha256));
+        for remote in file.remotes {
+            match remote {
+                Remote::Hub { repository, revision, path } => {
+                    pins.extend([format!("repository={repository}"), format!("revision={revision}")]);
+                    assert_eq!(*path, file.name);
+                }
+                Remote::PythonPackage { requirement, path } => {
+                    pins.extend([format!("requirement={requirement}"), format!("inner={path}")]);
+                }
+            }
+        }
+        for pin in pins {
+            assert!(script.lines().any(|line| line == pin), "scripts/fetch-model lacks `{pin}`");
+        }
+    }
 }

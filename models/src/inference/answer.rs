@@ -18,6 +18,23 @@ pub(crate) enum Outcome {
     Ends,
 }
 
+/// Events of a step, sent when the step is in the log: who has seen an answer's end finds its steps there.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox(Vec<(UnboundedSender<Event>, Event)>);
+
+impl Outbox {
+    fn push(&mut self, to: &UnboundedSender<Event>, event: Event) {
+        self.0.push((to.clone(), event));
+    }
+
+    pub(crate) fn send(&mut self) {
+        for (to, event) in self.0.drain(..) {
+            // A caller that is gone needs no event: the next step drops the sequence.
+            drop(to.send(event));
+        }
+    }
+}
+
 /// The state of one answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -56,13 +73,20 @@ impl Answer {
 
     /// Tells the caller that nothing more comes.
     pub(crate) fn fail(&self, error: RequestError) {
-        self.send(Event::Failed { error });
+        // A caller that is gone needs no event.
+        drop(self.events.send(Event::Failed { error }));
     }
 
-    /// Samples the next token and tells the caller.
-    pub(crate) fn advance(&mut self, logits: &[f32], codec: &TextCodec, at: Instant) -> Outcome {
+    /// Samples the next token; what the caller is to be told goes to `outbox`.
+    pub(crate) fn advance(
+        &mut self,
+        logits: &[f32],
+        codec: &TextCodec,
+        at: Instant,
+        outbox: &mut Outbox,
+    ) -> Outcome {
         let Some(token) = self.sampler.next(logits) else {
-            self.fail(RequestError::NotANumber);
+            outbox.push(&self.events, Event::Failed { error: RequestError::NotANumber });
             return Outcome::Ends;
         };
         self.output_tokens += 1;
@@ -76,20 +100,12 @@ impl Answer {
         if reason.is_some() && !addition.stopped {
             text.push_str(&self.text.finish());
         }
-        self.send(Event::Token { id: token, text: (!text.is_empty()).then_some(text), at });
+        let text = (!text.is_empty()).then_some(text);
+        outbox.push(&self.events, Event::Token { id: token, text, at });
         let Some(reason) = reason else { return Outcome::Goes(token) };
-        self.send(Event::Done {
-            reason,
-            prompt_tokens: self.prompt_tokens,
-            cached_tokens: 0,
-            output_tokens: self.output_tokens,
-            at,
-        });
+        let (prompt_tokens, output_tokens) = (self.prompt_tokens, self.output_tokens);
+        let done = Event::Done { reason, prompt_tokens, cached_tokens: 0, output_tokens, at };
+        outbox.push(&self.events, done);
         Outcome::Ends
-    }
-
-    /// A caller that is gone needs no event: the next step drops the sequence.
-    fn send(&self, event: Event) {
-        drop(self.events.send(event));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::answer::{Answer, Outcome};
+use super::answer::{Answer, Outbox, Outcome};
 use super::batch::{Decoder, StepBatch};
 use super::chat::{ChatTemplate, Message, plain};
 use super::decoder::build_decoder;
@@ -98,6 +98,7 @@ impl Engine {
         let worker = Worker {
             decoder,
             scheduler: Scheduler::new(settings.slots(), settings.token_budget),
+            outbox: Outbox::default(),
             codec: Arc::clone(&codec),
             shared: Arc::clone(&shared),
         };
@@ -228,6 +229,7 @@ impl Drop for Engine {
 struct Worker {
     decoder: Box<dyn Decoder>,
     scheduler: Scheduler<Answer>,
+    outbox: Outbox,
     codec: Arc<TextCodec>,
     shared: Arc<Shared>,
 }
@@ -242,7 +244,6 @@ impl Worker {
             self.settle_queue(waiting);
             self.publish();
             self.step(&mut batch, &mut logits);
-            self.publish();
         }
         for sequence in self.scheduler.drain() {
             sequence.owner.fail(RequestError::Stopped);
@@ -289,17 +290,22 @@ impl Worker {
             for sequence in self.scheduler.evict_running() {
                 sequence.owner.fail(RequestError::Step(failure.clone()));
             }
+            self.publish();
             return;
         }
         let at = Instant::now();
-        let codec = &self.codec;
+        let (codec, outbox) = (&self.codec, &mut self.outbox);
         let rows = logits.chunks_exact(self.decoder.spec().vocabulary);
-        self.scheduler.complete(batch, rows, |sequence, row| match sequence.owner.advance(row, codec, at) {
-            Outcome::Goes(token) => Verdict::Continue(token),
-            Outcome::Ends => Verdict::Leave,
+        self.scheduler.complete(batch, rows, |sequence, row| {
+            match sequence.owner.advance(row, codec, at, outbox) {
+                Outcome::Goes(token) => Verdict::Continue(token),
+                Outcome::Ends => Verdict::Leave,
+            }
         });
         record.set_times(started.elapsed(), decoding);
         self.shared.log.push(record);
+        self.publish();
+        self.outbox.send();
     }
 
     /// What was admitted or cancelled has left the queue.

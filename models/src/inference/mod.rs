@@ -23,6 +23,7 @@ pub mod settings;
 pub mod steps;
 pub mod tensors;
 mod text_stream;
+pub mod throughput;
 pub mod tokenizer;
 
 pub use candle_core::quantized::GgmlDType;

@@ -12,15 +12,15 @@ const MOST_RECORDS: usize = 1 << 18;
 /// One step of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// Prompt tokens worked on.
+    /// Tokens of prompts worked on, in chunks of two or more.
     pub prefill_tokens: usize,
-    /// Sequences that got a further token.
+    /// Sequences that went on by one token, be it the one sampled last or the last of a prompt.
     pub decoding_sequences: usize,
     /// Tokens in the KV slots of the step's sequences after it: what attention read.
     pub context_tokens: usize,
     /// Requests still waiting.
     pub queued: usize,
-    /// Seconds from planning to the last event sent.
+    /// Seconds from planning to the last token sampled.
     pub seconds: f64,
     /// Of these, spent in the decoder.
     pub decoder_seconds: f64,

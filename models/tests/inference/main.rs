@@ -4,4 +4,10 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what went wrong by panicking")]
 
 mod common;
+mod families;
 mod golden_tokens;
+mod hostile;
+mod schedules;
+mod service;
+mod small;
+mod text;

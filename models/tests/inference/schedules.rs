@@ -1,0 +1,90 @@
+//! A sequence's tokens do not depend on its company: not on who else runs, when they came, how prompts were
+//! cut into chunks, or how long they had to wait for a slot.
+
+use breakeven_models::inference::{
+    Backend, Engine, EngineSettings, GenerateRequest, GgmlDType, LoadedModel, Prompt,
+};
+use proptest::prelude::*;
+
+use crate::common::{answer, collect};
+use crate::small;
+
+#[derive(Debug, Clone)]
+struct Job {
+    prompt: Vec<u32>,
+    max_tokens: usize,
+    /// Tokens to read from the request before this one until this one is handed in.
+    after: usize,
+}
+
+fn job() -> impl Strategy<Value = Job> {
+    (prop::collection::vec(0u32..256, 1..60), 1usize..12, 0usize..4)
+        .prop_map(|(prompt, max_tokens, after)| Job { prompt, max_tokens, after })
+}
+
+fn engine(family: &str, backend: Backend, quantization: GgmlDType, slots: usize, budget: usize) -> Engine {
+    let settings = EngineSettings {
+        backend,
+        max_sequences: slots,
+        max_context: 96,
+        token_budget: budget,
+        ..EngineSettings::default()
+    };
+    let model = LoadedModel::random(family, small::spec(family), quantization, 11).unwrap();
+    Engine::start(model, &settings).unwrap()
+}
+
+fn request(job: &Job) -> GenerateRequest {
+    GenerateRequest {
+        ignore_eos: true,
+        ..GenerateRequest::new(Prompt::Tokens(job.prompt.clone()), job.max_tokens)
+    }
+}
+
+fn check(
+    family: &str,
+    backend: Backend,
+    quantization: GgmlDType,
+    jobs: &[Job],
+    slots: usize,
+    extra: usize,
+) -> Result<(), TestCaseError> {
+    let alone = engine(family, backend, quantization, 1, 128);
+    let expected: Vec<_> = jobs.iter().map(|job| answer(&alone, request(job))).collect();
+    let mixed = engine(family, backend, quantization, slots, slots + extra);
+    let mut streams = Vec::new();
+    for job in jobs {
+        if let Some((stream, seen)) = streams.last_mut() {
+            for _ in 0..job.after {
+                let stream: &mut breakeven_models::inference::EventStream = stream;
+                let event = stream.blocking_next();
+                <Vec<_> as Extend<_>>::extend(seen, event);
+            }
+        }
+        streams.push((mixed.submit(request(job)).unwrap(), Vec::new()));
+    }
+    for ((stream, seen), expected) in streams.into_iter().zip(expected) {
+        prop_assert_eq!(collect(stream, seen), expected);
+    }
+    let steps = mixed.take_step_log();
+    let prefilled: usize = steps.iter().map(|step| step.prefill_tokens).sum();
+    let decoded: usize = steps.iter().map(|step| step.decoding_sequences).sum();
+    // One-token chunks at a prompt's end count as decoding: only the sum is certain.
+    let worked: usize = jobs.iter().map(|job| job.prompt.len() + job.max_tokens - 1).sum();
+    prop_assert_eq!(prefilled + decoded, worked);
+    prop_assert!(steps.iter().all(|step| step.prefill_tokens + step.decoding_sequences <= slots + extra));
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn llama_on_candle(jobs in prop::collection::vec(job(), 1..7), slots in 1usize..5, extra in 1usize..40) {
+        check("llama", Backend::Candle, GgmlDType::F32, &jobs, slots, extra)?;
+    }
+
+    #[test]
+    fn gemma3_with_its_window_on_candle(jobs in prop::collection::vec(job(), 1..5), slots in 1usize..4, extra in 1usize..40) {
+        check("gemma3", Backend::Candle, GgmlDType::F32, &jobs, slots, extra)?;
+    }
+}
