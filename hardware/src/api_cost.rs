@@ -293,7 +293,7 @@ acme,plain,standard,,USD,1,2,,,,,2026-11-01
         };
         let cost = api_cost(&price("big"), &usage);
         assert_eq!(cost.dimension(Dimension::Output), usd("5"));
-        assert_eq!(cost.dimension(Dimension::CachedRead), usd("0.02"));
+        assert_eq!(cost.dimension(Dimension::CachedRead), usd("0.1"), "as batch input");
         let cost = api_cost(&price("plain"), &usage);
         assert_eq!(cost.dimension(Dimension::Output), usd("2"));
         assert!(cost.notes.contains(&ApiCostNote::ServiceNotOffered { service: Service::Batch }));

@@ -2,6 +2,7 @@
 
 pub mod api_cost;
 pub mod detect;
+pub mod import;
 pub mod machine;
 pub mod money;
 pub mod sheet;

@@ -184,17 +184,28 @@ impl ApiPrice {
 
     /// The rates for a class of service and a prompt length, and the threshold that was crossed.
     ///
-    /// A tier is a cliff: past its threshold all tokens of the request take its rates. Where a class of service is silent,
-    /// ordinary service's rate holds.
+    /// A tier is a cliff: past its threshold all tokens of the request take its rates. Where flex or priority service is
+    /// silent, ordinary service's rate holds. A batch price list is complete: where it is silent on cached tokens they are
+    /// batch input, and ordinary service's tiers do not raise its prices.
     pub fn rates(&self, service: Service, prompt_tokens: u64) -> (TokenRates, Option<u64>) {
         let silent = Schedule::default();
         let standard = self.services.get(&Service::Standard).unwrap_or(&silent);
         let own = self.services.get(&service).unwrap_or(standard);
-        let mut rates = own.base.or(standard.base);
+        let own_batch = service == Service::Batch && self.services.contains_key(&service);
+        let (mut rates, fallback) = if own_batch {
+            let TokenRates { input, output, .. } = standard.base;
+            (own.base.or(TokenRates { input, output, ..TokenRates::default() }), &silent)
+        } else {
+            (own.base.or(standard.base), standard)
+        };
+        // A class of service that prices answers but not reasoning bills reasoning as answers, not at ordinary service's rate.
+        if own.base.reasoning.is_none() && own.base.output.is_some() {
+            rates.reasoning = None;
+        }
         let mut crossed: Vec<u64> = own
             .tiers
             .iter()
-            .chain(&standard.tiers)
+            .chain(&fallback.tiers)
             .map(|tier| tier.above_input_tokens)
             .filter(|threshold| prompt_tokens > *threshold)
             .collect();
@@ -208,7 +219,7 @@ impl ApiPrice {
                     .find(|tier| tier.above_input_tokens == *threshold)
                     .map(|tier| tier.rates)
             };
-            rates = at(own).unwrap_or_default().or(at(standard).unwrap_or_default()).or(rates);
+            rates = at(own).unwrap_or_default().or(at(fallback).unwrap_or_default()).or(rates);
         }
         (rates, crossed.last().copied())
     }
