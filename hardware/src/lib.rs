@@ -2,6 +2,8 @@
 
 pub mod api_cost;
 pub mod detect;
+pub mod device;
+pub mod fit;
 pub mod import;
 pub mod machine;
 pub mod money;

@@ -1,0 +1,230 @@
+//! Which devices hold a model, for how many sequences of which length, and how fast they could at best run it.
+//!
+//! Roofline after Williams, Waterman and Patterson, "Roofline: an insightful visual performance model" (2009), applied to
+//! decoding as in Pope et al., "Efficiently scaling transformer inference" (2022): a step reads the active weights and the
+//! KV cache once, and computes every sequence's token. Estimates, not measurements: `efficiency` says what share of the
+//! published rates is believed reachable.
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::{Device, Precision};
+use crate::units::Bytes;
+
+/// What a model asks of a device. The numbers come from crate `models` or a measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ModelNeeds {
+    /// All weights at the chosen quantisation.
+    pub weights: Bytes,
+    /// Weights read for one token: fewer than all in a mixture of experts.
+    pub active_weights: Bytes,
+    /// KV cache of one token of one sequence.
+    pub kv_bytes_per_token: u64,
+    /// Floating-point operations of one token (about twice the active parameters).
+    pub flops_per_token: f64,
+}
+
+/// How the model is to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct FitQuestion {
+    /// Devices the model is split over (tensor parallelism).
+    pub devices: u32,
+    /// Prompt tokens of a sequence.
+    pub prompt_tokens: u64,
+    /// Answer tokens of a sequence.
+    pub output_tokens: u64,
+    /// Number format of the matrix products.
+    pub precision: Precision,
+    /// Share of device memory that weights and cache may take; activations and the runtime need the rest.
+    pub usable_memory_share: f64,
+    /// Share of published rates believed reachable.
+    pub efficiency: Efficiency,
+}
+
+/// Share of published rates believed reachable, 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Efficiency {
+    /// Of memory bandwidth.
+    pub bandwidth: f64,
+    /// Of the matrix rate.
+    pub compute: f64,
+}
+
+impl Efficiency {
+    /// The roofline itself: a floor under every time.
+    pub const IDEAL: Self = Self { bandwidth: 1.0, compute: 1.0 };
+}
+
+/// Whether and how a model fits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Fit {
+    /// Memory that weights and cache may take, over all devices.
+    pub usable_memory: Bytes,
+    /// What is left of it beside the weights; `None` where the weights alone do not fit.
+    pub kv_memory: Option<Bytes>,
+    /// Sequences of full length that fit at once; `None` where the weights do not fit or the cache takes no room.
+    pub sequences: Option<u64>,
+    /// The longest context one sequence alone could have; `None` as above.
+    pub max_context_tokens: Option<u64>,
+    /// Best-case speed, where at least one sequence fits and the device's rate in the number format is published.
+    pub speed: Option<SpeedEstimate>,
+}
+
+/// Speed by roofline. `estimated` by definition.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SpeedEstimate {
+    /// Sequences decoding together.
+    pub sequences: u64,
+    /// Time to first token of one prompt on an idle device.
+    pub ttft_seconds: f64,
+    /// Time per output token with one sequence.
+    pub tpot_alone_seconds: f64,
+    /// Time per output token with all of `sequences`.
+    pub tpot_seconds: f64,
+    /// Output tokens a second with all of `sequences`, prefill left out.
+    pub decode_tokens_per_second: f64,
+    /// What bounds decoding with all of `sequences`.
+    pub decode_bound: Bound,
+}
+
+/// What bounds a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// Reading weights and cache.
+    Memory,
+    /// The matrix rate.
+    Compute,
+}
+
+/// Fits a model on a device.
+pub fn fit(device: &Device, needs: &ModelNeeds, question: &FitQuestion) -> Fit {
+    let devices = u64::from(question.devices.max(1));
+    let usable = share(device.memory.0.saturating_mul(devices), question.usable_memory_share);
+    let kv_memory = usable.checked_sub(needs.weights.0);
+    let context = question.prompt_tokens.saturating_add(question.output_tokens);
+    let kv_per_sequence = context.saturating_mul(needs.kv_bytes_per_token);
+    let sequences = kv_memory.and_then(|free| free.checked_div(kv_per_sequence));
+    let speed = match (sequences, device.peak(question.precision)) {
+        (Some(sequences), Some(peak)) if sequences > 0 => {
+            Some(speed(device, needs, question, peak, sequences))
+        }
+        _ => None,
+    };
+    Fit {
+        usable_memory: Bytes(usable),
+        kv_memory: kv_memory.map(Bytes),
+        sequences,
+        max_context_tokens: kv_memory.and_then(|free| free.checked_div(needs.kv_bytes_per_token)),
+        speed,
+    }
+}
+
+/// A share of a number of bytes, in thousandths so that it stays in integers.
+fn share(bytes: u64, share: f64) -> u64 {
+    let thousandths = (0_u16..=1_000).rev().find(|n| f64::from(*n) <= share * 1_000.0 + 1e-9).unwrap_or(0);
+    let whole = u128::from(bytes) * u128::from(thousandths) / 1_000;
+    u64::try_from(whole).unwrap_or(u64::MAX)
+}
+
+fn speed(
+    device: &Device,
+    needs: &ModelNeeds,
+    question: &FitQuestion,
+    peak: f64,
+    sequences: u64,
+) -> SpeedEstimate {
+    let devices = f64::from(question.devices.max(1));
+    let bandwidth = device.memory_bandwidth_bytes_per_second * question.efficiency.bandwidth * devices;
+    let compute = peak * question.efficiency.compute * devices;
+    // Mean context while an answer grows from nothing to its full length.
+    let mean_context = question.prompt_tokens as f64 + question.output_tokens as f64 / 2.0;
+    let step = |count: f64| {
+        let bytes = needs.active_weights.0 as f64 + count * mean_context * needs.kv_bytes_per_token as f64;
+        (bytes / bandwidth, count * needs.flops_per_token / compute)
+    };
+    let (read, work) = step(sequences as f64);
+    let (read_alone, work_alone) = step(1.0);
+    let prefill = question.prompt_tokens as f64 * needs.flops_per_token / compute;
+    SpeedEstimate {
+        sequences,
+        ttft_seconds: prefill.max(needs.active_weights.0 as f64 / bandwidth),
+        tpot_alone_seconds: read_alone.max(work_alone),
+        tpot_seconds: read.max(work),
+        decode_tokens_per_second: sequences as f64 / read.max(work),
+        decode_bound: if read >= work { Bound::Memory } else { Bound::Compute },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::devices;
+    use proptest::prelude::*;
+
+    fn device(name: &str) -> Device {
+        devices().unwrap().into_iter().find(|device| device.name == name).unwrap()
+    }
+
+    /// Llama-3.1-8B in bf16: 8.03e9 parameters of 2 bytes, 131,072 KV bytes a token (2 x 32 layers x 8 heads x 128 x 2 bytes).
+    const LLAMA_8B: ModelNeeds = ModelNeeds {
+        weights: Bytes(16_060_522_496),
+        active_weights: Bytes(16_060_522_496),
+        kv_bytes_per_token: 131_072,
+        flops_per_token: 2.0 * 8.03e9,
+    };
+
+    fn question(devices: u32) -> FitQuestion {
+        FitQuestion {
+            devices,
+            prompt_tokens: 7_168,
+            output_tokens: 1_024,
+            precision: Precision::Bf16,
+            usable_memory_share: 0.9,
+            efficiency: Efficiency::IDEAL,
+        }
+    }
+
+    #[test]
+    fn llama_8b_on_an_h100_is_as_worked_by_hand() {
+        let fit = fit(&device("H100-SXM"), &LLAMA_8B, &question(1));
+        // 80 GiB x 0.9 = 77,309,411,328; less the weights 61,248,888,832; a sequence of 8,192 tokens takes 1 GiB.
+        assert_eq!(fit.kv_memory, Some(Bytes(61_248_888_832)));
+        assert_eq!(fit.sequences, Some(57));
+        assert_eq!(fit.max_context_tokens, Some(467_291));
+        let speed = fit.speed.unwrap();
+        // Alone: (16.06 GB + 7,680 tokens x 131,072 B) / 3.35 TB/s.
+        assert!(
+            (speed.tpot_alone_seconds - (16_060_522_496.0 + 7_680.0 * 131_072.0) / 3.35e12).abs() < 1e-12
+        );
+        // Prefill: 7,168 x 16.06 GFLOP / 989 TFLOPS.
+        assert!((speed.ttft_seconds - 7_168.0 * 16.06e9 / 989e12).abs() < 1e-9);
+        assert_eq!(speed.decode_bound, Bound::Memory);
+    }
+
+    #[test]
+    fn a_seventy_billion_model_needs_two() {
+        let needs = ModelNeeds {
+            weights: Bytes(141_107_412_992),
+            active_weights: Bytes(141_107_412_992),
+            kv_bytes_per_token: 327_680,
+            flops_per_token: 2.0 * 70.55e9,
+        };
+        let h100 = device("H100-SXM");
+        assert_eq!(fit(&h100, &needs, &question(1)).kv_memory, None);
+        let two = fit(&h100, &needs, &question(2));
+        assert_eq!(two.sequences, Some(5));
+        assert!(fit(&device("L4"), &needs, &question(1)).speed.is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn more_devices_never_hold_less(devices in 1_u32..64, prompt in 1_u64..100_000, usable in 0.0_f64..1.0) {
+            let ask = |devices| FitQuestion { devices, prompt_tokens: prompt, usable_memory_share: usable, ..question(1) };
+            let h100 = device("H100-SXM");
+            let (fewer, more) = (fit(&h100, &LLAMA_8B, &ask(devices)), fit(&h100, &LLAMA_8B, &ask(devices + 1)));
+            prop_assert!(more.sequences.unwrap_or(0) >= fewer.sequences.unwrap_or(0));
+            prop_assert!(fewer.kv_memory.is_none_or(|kv| kv.0 + LLAMA_8B.weights.0 <= fewer.usable_memory.0));
+            prop_assert!(fewer.usable_memory.0 <= u64::from(devices) * h100.memory.0);
+        }
+    }
+}
