@@ -3,10 +3,12 @@
 pub mod api_cost;
 pub mod detect;
 pub mod device;
+pub mod finance;
 pub mod fit;
 pub mod import;
 pub mod machine;
 pub mod money;
+pub mod owned;
 pub mod sheet;
 pub mod units;
 

@@ -31,7 +31,8 @@ struct Pair {
 
 fn book() -> PriceBook {
     let source = ImportSource { file: "litellm_prices.json", as_of: AsOf::Undated, provider: None };
-    import(ImportFormat::Litellm, &source, include_bytes!("fixtures/litellm_prices.json")).unwrap().book
+    let bytes = include_bytes!("fixtures/litellm_prices.json");
+    import(ImportFormat::Litellm, &source, bytes).expect("the fixture is a valid price map").book
 }
 
 /// Why LiteLLM's answer may differ from ours. Each is checked: undoing the one difference must give its figure.
