@@ -1,6 +1,7 @@
 //! What a machine is (detection, telemetry, roofline) and what it costs (price sheets).
 
 pub mod api_cost;
+pub mod api_limits;
 pub mod detect;
 pub mod device;
 pub mod finance;

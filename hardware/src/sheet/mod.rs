@@ -4,10 +4,12 @@ mod api;
 mod compute;
 mod currency;
 mod date;
+mod diff;
 mod error;
 mod origin;
 pub(crate) mod row;
 pub(crate) mod table;
+mod write;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +20,7 @@ pub use api::{ApiPrice, Schedule, Service, Tier, TokenRates, UnknownService};
 pub use compute::{ComputePrice, ComputeQuery, Term, UnknownTerm};
 pub use currency::Conversion;
 pub use date::{AsOf, Freshness, NotADate, STALE_AFTER_DAYS};
+pub use diff::PriceChange;
 pub use error::SheetError;
 pub use origin::Origin;
 

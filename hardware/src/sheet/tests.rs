@@ -192,6 +192,39 @@ fn a_users_sheet_overrides_and_extends() {
 }
 
 #[test]
+fn a_written_book_reads_the_same() {
+    let mut book = PriceBook::built_in().unwrap();
+    let toml = "[currency.EUR]\nusd_per_unit = 1.1\nrate_date = 2026-11-20\n[[compute]]\nprovider = \"a\"\ndevice = \"L4\"\n\
+        device_count = 3\nterm = \"owned\"\ncurrency = \"EUR\"\nprice_per_hour = 0.37\ndate = 2026-11-21\n";
+    book.overlay(PriceBook::parse("mine.toml", toml.as_bytes()).unwrap());
+    let mut again = PriceBook::parse("c.csv", book.compute_csv().as_bytes()).unwrap();
+    again.overlay(PriceBook::parse("a.csv", book.api_csv().as_bytes()).unwrap());
+    assert_eq!(book.diff(&again), []);
+    // Everything but the place in the file.
+    let place = |origin: &mut Origin| (origin.file, origin.line) = (String::new(), 0);
+    for book in [&mut book, &mut again] {
+        book.compute.iter_mut().for_each(|price| place(&mut price.origin));
+        book.api.iter_mut().for_each(|price| place(&mut price.origin));
+    }
+    assert!(book == again);
+}
+
+#[test]
+fn a_diff_names_each_figure_that_moved() {
+    let before = compute("a,H100,1,spot,USD,2,2026-01-01\na,H200,1,spot,USD,3,2026-01-01").unwrap();
+    let after = compute("a,H100,1,spot,USD,1.5,2026-11-01\nb,B200,1,owned,USD,4,2026-11-01").unwrap();
+    let changes: Vec<String> = before.diff(&after).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        changes,
+        [
+            "a/-/-/H100/-/-/spot/-/- x1: per hour $2.00 -> $1.50",
+            "a/-/-/H200/-/-/spot/-/- x1: per hour removed, was $3.00",
+            "b/-/-/B200/-/-/owned/-/- x1: per hour added at $4.00",
+        ]
+    );
+}
+
+#[test]
 fn quotes_inside_fields_are_not_open_quotes() {
     let book = compute("a,\"H\"\"100\",1,spot,USD,2,2026-11-01\nb,6\" rack,1,spot,USD,2,2026-11-01").unwrap();
     assert_eq!(book.compute[0].device, "H\"100");
