@@ -10,6 +10,7 @@ pub mod import;
 pub mod machine;
 pub mod money;
 pub mod owned;
+pub mod roofline;
 pub mod sheet;
 pub mod units;
 
