@@ -2,6 +2,7 @@
 
 pub mod api_cost;
 pub mod api_limits;
+pub mod band;
 pub mod detect;
 pub mod device;
 pub mod finance;

@@ -1,12 +1,15 @@
 //! Asks this machine what it is. Every source may be missing; nothing here fails, blocks or guesses.
 
 pub mod cgroup;
+mod cloud;
 mod cpu;
 mod gpu;
 
 use std::path::Path;
 
 use sysinfo::{MemoryRefreshKind, System};
+
+pub use cloud::{CloudInstance, METADATA_PATIENCE, cloud_instance};
 
 use crate::machine::{ContainerLimits, Machine};
 use crate::units::Bytes;

@@ -180,6 +180,27 @@ impl ComputePrice {
         format!("{} x{}", named.join("/"), self.device_count)
     }
 
+    /// What two prices of the same thing surely share, for finding them quickly.
+    pub(crate) fn rough_key(&self) -> (String, u32, Term) {
+        (format!("{}/{}", self.provider, self.device).to_ascii_lowercase(), self.device_count, self.term)
+    }
+
+    /// Whether this price is about the same thing as an older one. Details that this one does not name do not keep them apart.
+    pub(crate) fn replaces(&self, older: &Self) -> bool {
+        let same = |new: &Option<String>, old: &Option<String>| match (new, old) {
+            (Some(new), Some(old)) => new.eq_ignore_ascii_case(old),
+            (new, old) => new.is_none() && old.is_none(),
+        };
+        let unnamed_or_same = |new: &Option<String>, old: &Option<String>| new.is_none() || same(new, old);
+        self.rough_key() == older.rough_key()
+            && same(&self.region, &older.region)
+            && same(&self.instance, &older.instance)
+            && unnamed_or_same(&self.sku, &older.sku)
+            && unnamed_or_same(&self.tier, &older.tier)
+            && unnamed_or_same(&self.origin.dataset, &older.origin.dataset)
+            && (self.device_memory.is_none() || self.device_memory == older.device_memory)
+    }
+
     /// Whether the price is recent on a given day.
     pub fn freshness(&self, today: jiff::civil::Date) -> Freshness {
         self.origin.as_of.freshness(today)

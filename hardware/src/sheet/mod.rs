@@ -106,11 +106,21 @@ impl PriceBook {
         Ok(Self { compute: compute.prices, api: rows.finish(file)? })
     }
 
-    /// Lays another book over this one: its prices replace those of the same key and extend the rest.
+    /// Lays another book over this one: its prices replace those they are about and extend the rest.
+    ///
+    /// A compute row is about the same thing where provider, region, instance, device, count and term agree; spelling, tier
+    /// and dataset count only where the new row names them. An API price replaces the model's old price whole.
     pub fn overlay(&mut self, other: Self) {
-        let mut compute: BTreeMap<String, ComputePrice> =
-            self.compute.drain(..).chain(other.compute).map(|price| (price.key(), price)).collect();
-        self.compute = std::mem::take(&mut compute).into_values().collect();
+        let mut newer: BTreeMap<(String, u32, Term), Vec<&ComputePrice>> = BTreeMap::new();
+        for price in &other.compute {
+            newer.entry(price.rough_key()).or_default().push(price);
+        }
+        self.compute.retain(|old| {
+            let candidates = newer.get(&old.rough_key()).map(Vec::as_slice).unwrap_or_default();
+            !candidates.iter().any(|new| new.replaces(old))
+        });
+        self.compute.extend(other.compute);
+        self.compute.sort_by_cached_key(ComputePrice::key);
         let api: BTreeMap<String, ApiPrice> =
             self.api.drain(..).chain(other.api).map(|price| (price.key(), price)).collect();
         self.api = api.into_values().collect();
