@@ -115,6 +115,8 @@ impl StepBatch {
 pub(crate) struct RopeTable {
     pub(crate) cos: Vec<f32>,
     pub(crate) sin: Vec<f32>,
+    /// Pairs a position has.
+    pub(crate) half: usize,
 }
 
 impl RopeTable {
@@ -130,7 +132,7 @@ impl RopeTable {
         let angles = (0..positions)
             .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency));
         let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
-        Self { cos, sin }
+        Self { cos, sin, half: dimensions / 2 }
     }
 }
 

@@ -5,6 +5,7 @@ use candle_core::Device;
 use super::batch::Decoder;
 use super::candle_decoder::CandleDecoder;
 use super::load::LoadError;
+use super::packed_decoder::PackedDecoder;
 use super::settings::{Backend, DeviceChoice, EngineSettings};
 use super::tensors::TensorSource;
 use crate::spec::DecoderSpec;
@@ -17,11 +18,12 @@ pub fn build_decoder(
 ) -> Result<Box<dyn Decoder>, LoadError> {
     let shape = settings.slots();
     match settings.backend {
-        Backend::Candle => {
+        Backend::Candle | Backend::Expanded => {
             let device = open_device(settings.device)?;
-            Ok(Box::new(CandleDecoder::new(spec.clone(), tensors, shape, &device)?))
+            let expand = settings.backend == Backend::Expanded;
+            Ok(Box::new(CandleDecoder::new(spec.clone(), tensors, shape, &device, expand)?))
         }
-        Backend::Packed => Err(LoadError::Unsuitable("the packed backend is not built yet".to_owned())),
+        Backend::Packed => Ok(Box::new(PackedDecoder::new(spec.clone(), tensors, shape, settings.threads)?)),
     }
 }
 

@@ -13,9 +13,12 @@ use crate::spec::DecoderSpec;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backend {
-    /// candle's own kernels: every device, and the reference.
+    /// candle's own kernels over the quantised blocks: every device, and the reference.
     Candle,
-    /// Weights packed for this CPU's vector units (crate `breakeven-kernels`).
+    /// candle over weights expanded to f32: several times their size, and several times the speed where
+    /// candle has no vector kernel for the file's type in this build.
+    Expanded,
+    /// Weights packed for this processor's vector units.
     Packed,
 }
 
@@ -84,7 +87,7 @@ impl Default for EngineSettings {
             token_budget: 128,
             max_queue: 4096,
             kv_memory_bytes: 4 << 30,
-            backend: Backend::Candle,
+            backend: Backend::Packed,
             device: DeviceChoice::Cpu,
         }
     }
@@ -123,7 +126,8 @@ impl EngineSettings {
         }
         let backend = match self.device {
             DeviceChoice::Cpu => self.backend,
-            DeviceChoice::Cuda(_) => Backend::Candle,
+            DeviceChoice::Cuda(_) if self.backend == Backend::Packed => Backend::Candle,
+            DeviceChoice::Cuda(_) => self.backend,
         };
         Ok(Self { max_sequences, max_context, backend, ..self.clone() })
     }

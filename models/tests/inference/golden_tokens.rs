@@ -165,3 +165,23 @@ fn candle_backend_alone() {
 fn candle_backend_eight_together() {
     together(Backend::Candle);
 }
+
+#[test]
+fn expanded_backend_alone() {
+    alone(Backend::Expanded);
+}
+
+#[test]
+fn expanded_backend_eight_together() {
+    together(Backend::Expanded);
+}
+
+#[test]
+fn packed_backend_alone() {
+    alone(Backend::Packed);
+}
+
+#[test]
+fn packed_backend_eight_together() {
+    together(Backend::Packed);
+}

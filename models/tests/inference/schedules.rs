@@ -84,6 +84,11 @@ proptest! {
     }
 
     #[test]
+    fn llama_on_packed(jobs in prop::collection::vec(job(), 1..7), slots in 1usize..5, extra in 1usize..40) {
+        check("llama", Backend::Packed, GgmlDType::Q8_0, &jobs, slots, extra)?;
+    }
+
+    #[test]
     fn gemma3_with_its_window_on_candle(jobs in prop::collection::vec(job(), 1..5), slots in 1usize..4, extra in 1usize..40) {
         check("gemma3", Backend::Candle, GgmlDType::F32, &jobs, slots, extra)?;
     }

@@ -1,0 +1,320 @@
+//! The decoder for the processor: plain f32 rows between packed matrix products, no tensor library in
+//! between, nothing allocated in a step once the buffers have grown.
+
+use rayon::prelude::*;
+
+use super::batch::{Decoder, RopeTable, SlotShape, StepBatch, StepError, rope_factors};
+use super::cpu_math::{self, HeadShape, View};
+use super::load::LoadError;
+use super::product::{Embedding, Product, Products};
+use super::tensors::TensorSource;
+use crate::spec::DecoderSpec;
+
+struct Layer {
+    attention_norm: Vec<f32>,
+    /// Query, key and value rows, one below the other.
+    query_key_value: Product,
+    bias: Option<Vec<f32>>,
+    head_norms: Option<[Vec<f32>; 2]>,
+    output: Product,
+    post_attention_norm: Option<Vec<f32>>,
+    feed_forward_norm: Vec<f32>,
+    /// Gate rows, then up rows.
+    gate_up: Product,
+    down: Product,
+    post_feed_forward_norm: Option<Vec<f32>>,
+    /// [slots, kv heads, slot tokens, head width].
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    window: Option<usize>,
+}
+
+#[derive(Default)]
+struct Buffers {
+    hidden: Vec<f32>,
+    normed: Vec<f32>,
+    projected: Vec<f32>,
+    attended: Vec<f32>,
+    gate_up: Vec<f32>,
+    gated: Vec<f32>,
+    added: Vec<f32>,
+}
+
+/// A model on this machine's processor.
+pub struct PackedDecoder {
+    spec: DecoderSpec,
+    shape: SlotShape,
+    products: Products,
+    embedding: Embedding,
+    layers: Vec<Layer>,
+    rope: RopeTable,
+    local_rope: Option<RopeTable>,
+    norm: Vec<f32>,
+    head: Option<Product>,
+    buffers: Buffers,
+}
+
+impl std::fmt::Debug for PackedDecoder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("PackedDecoder").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+struct Loader<'a> {
+    tensors: &'a mut dyn TensorSource,
+}
+
+impl Loader<'_> {
+    fn vector(&mut self, name: &str) -> Result<Vec<f32>, LoadError> {
+        self.tensors.read(name)?.into_f32(name)
+    }
+
+    fn vector_if(&mut self, wanted: bool, name: &str) -> Result<Option<Vec<f32>>, LoadError> {
+        wanted.then(|| self.vector(name)).transpose()
+    }
+
+    fn product(&mut self, names: &[String]) -> Result<Product, LoadError> {
+        let parts = names.iter().map(|name| self.tensors.read(name)).collect::<Result<Vec<_>, _>>()?;
+        Product::new(names.first().map_or("", String::as_str), parts)
+    }
+}
+
+impl PackedDecoder {
+    /// Packs all weights, one tensor at a time, and reserves the KV slots.
+    pub fn new(
+        spec: DecoderSpec,
+        tensors: &mut dyn TensorSource,
+        shape: SlotShape,
+        threads: usize,
+    ) -> Result<Self, LoadError> {
+        let factors = rope_factors(tensors)?;
+        let rope = |theta, factors| RopeTable::new(theta, spec.rope.dimensions, shape.tokens, factors);
+        let global = rope(spec.rope.theta, factors.as_deref());
+        let local = spec.rope.local_theta.map(|theta| rope(theta, None));
+        let mut loader = Loader { tensors };
+        let embedding = Embedding::new(loader.tensors.read("token_embd.weight")?, spec.tied_head)?;
+        let layers = (0..spec.layers)
+            .map(|index| layer(&spec, index, shape, &mut loader))
+            .collect::<Result<_, _>>()?;
+        let norm = loader.vector("output_norm.weight")?;
+        let head = if spec.tied_head { None } else { Some(loader.product(&["output.weight".to_owned()])?) };
+        let products = Products::new(threads)?;
+        let buffers = Buffers::default();
+        Ok(Self {
+            spec,
+            shape,
+            products,
+            embedding,
+            layers,
+            rope: global,
+            local_rope: local,
+            norm,
+            head,
+            buffers,
+        })
+    }
+
+    fn forward(&mut self, batch: &StepBatch, logits: &mut Vec<f32>) -> Result<(), StepError> {
+        let Self { spec, products, embedding, layers, buffers, .. } = self;
+        let tokens = batch.tokens.len();
+        embedding.look_up(&batch.tokens, &mut buffers.hidden)?;
+        if spec.scaled_embedding {
+            let scale = (spec.hidden as f32).sqrt();
+            buffers.hidden.iter_mut().for_each(|value| *value *= scale);
+        }
+        for layer in layers {
+            let rope = match &self.local_rope {
+                Some(local) if layer.window.is_some() => local,
+                _ => &self.rope,
+            };
+            cpu_math::rms_norm(
+                &buffers.hidden,
+                &layer.attention_norm,
+                spec.norm_epsilon,
+                &mut buffers.normed,
+            );
+            products.multiply(&layer.query_key_value, &buffers.normed, tokens, &mut buffers.projected)?;
+            layer.prepare(batch, buffers, rope, spec, self.shape);
+            products.threads().install(|| layer.attend(batch, buffers, spec, self.shape));
+            products.multiply(&layer.output, &buffers.attended, tokens, &mut buffers.added)?;
+            add(buffers, layer.post_attention_norm.as_deref(), spec.norm_epsilon);
+
+            cpu_math::rms_norm(
+                &buffers.hidden,
+                &layer.feed_forward_norm,
+                spec.norm_epsilon,
+                &mut buffers.normed,
+            );
+            products.multiply(&layer.gate_up, &buffers.normed, tokens, &mut buffers.gate_up)?;
+            products.threads().install(|| {
+                cpu_math::gate(&buffers.gate_up, spec.feed_forward, spec.activation, &mut buffers.gated);
+            });
+            products.multiply(&layer.down, &buffers.gated, tokens, &mut buffers.added)?;
+            add(buffers, layer.post_feed_forward_norm.as_deref(), spec.norm_epsilon);
+        }
+        let rows = batch.logit_rows();
+        logits.clear();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        buffers.added.clear();
+        for row in &rows {
+            let row = buffers.hidden.get(row * spec.hidden..(row + 1) * spec.hidden).unwrap_or_default();
+            buffers.added.extend_from_slice(row);
+        }
+        cpu_math::rms_norm(&buffers.added, &self.norm, spec.norm_epsilon, &mut buffers.normed);
+        let head = self.head.as_ref().or_else(|| embedding.head());
+        let head = head.ok_or_else(|| StepError::Batch("the model has no output head".to_owned()))?;
+        products.multiply(head, &buffers.normed, rows.len(), logits)?;
+        cpu_math::softcap(logits, spec.logit_softcap);
+        Ok(())
+    }
+}
+
+/// Joins a block's output to the residual stream, normalised first where the family does so.
+fn add(buffers: &mut Buffers, norm: Option<&[f32]>, epsilon: f32) {
+    if let Some(norm) = norm {
+        cpu_math::rms_norm_in_place(&mut buffers.added, norm, epsilon);
+    }
+    for (hidden, added) in buffers.hidden.iter_mut().zip(&buffers.added) {
+        *hidden += added;
+    }
+}
+
+fn layer(
+    spec: &DecoderSpec,
+    index: usize,
+    shape: SlotShape,
+    loader: &mut Loader<'_>,
+) -> Result<Layer, LoadError> {
+    let name = |part: &str| format!("blk.{index}.{part}");
+    let (query_key_value, gate_up) = if spec.fused_tensors {
+        (vec![name("attn_qkv.weight")], vec![name("ffn_up.weight")])
+    } else {
+        (
+            vec![name("attn_q.weight"), name("attn_k.weight"), name("attn_v.weight")],
+            vec![name("ffn_gate.weight"), name("ffn_up.weight")],
+        )
+    };
+    let bias = if spec.qkv_bias {
+        let mut bias = loader.vector(&name("attn_q.bias"))?;
+        bias.extend(loader.vector(&name("attn_k.bias"))?);
+        bias.extend(loader.vector(&name("attn_v.bias"))?);
+        Some(bias)
+    } else {
+        None
+    };
+    let head_norms = if spec.qk_norm {
+        Some([loader.vector(&name("attn_q_norm.weight"))?, loader.vector(&name("attn_k_norm.weight"))?])
+    } else {
+        None
+    };
+    let kv = shape.slots * shape.tokens * spec.kv_width();
+    Ok(Layer {
+        attention_norm: loader.vector(&name("attn_norm.weight"))?,
+        query_key_value: loader.product(&query_key_value)?,
+        bias,
+        head_norms,
+        output: loader.product(&[name("attn_output.weight")])?,
+        post_attention_norm: loader.vector_if(spec.post_norms, &name("post_attention_norm.weight"))?,
+        feed_forward_norm: loader.vector(&name("ffn_norm.weight"))?,
+        gate_up: loader.product(&gate_up)?,
+        down: loader.product(&[name("ffn_down.weight")])?,
+        post_feed_forward_norm: loader.vector_if(spec.post_norms, &name("post_ffw_norm.weight"))?,
+        keys: vec![0.0; kv],
+        values: vec![0.0; kv],
+        window: spec.window_of(index),
+    })
+}
+
+impl Layer {
+    /// Biases, head norms and rotation, then keys and values to their slots.
+    fn prepare(
+        &mut self,
+        batch: &StepBatch,
+        buffers: &mut Buffers,
+        rope: &RopeTable,
+        spec: &DecoderSpec,
+        shape: SlotShape,
+    ) {
+        let (query_width, kv_width, width) = (spec.query_width(), spec.kv_width(), spec.head_dim);
+        let mut rows = buffers.projected.chunks_exact_mut(query_width + 2 * kv_width);
+        for run in &batch.runs {
+            for position in run.start..run.start + run.count {
+                let Some(row) = rows.next() else { return };
+                if let Some(bias) = &self.bias {
+                    row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+                }
+                let (query, rest) = row.split_at_mut(query_width);
+                let (key, value) = rest.split_at_mut(kv_width);
+                if let Some([query_norm, key_norm]) = &self.head_norms {
+                    cpu_math::rms_norm_in_place(query, query_norm, spec.norm_epsilon);
+                    cpu_math::rms_norm_in_place(key, key_norm, spec.norm_epsilon);
+                }
+                cpu_math::rotate(query, width, position, rope, spec.rope.pairing);
+                cpu_math::rotate(key, width, position, rope, spec.rope.pairing);
+                for (head, (key, value)) in key.chunks_exact(width).zip(value.chunks_exact(width)).enumerate()
+                {
+                    let at = ((run.slot * spec.kv_heads + head) * shape.tokens + position) * width;
+                    for (cache, new) in [(&mut self.keys, key), (&mut self.values, value)] {
+                        if let Some(cache) = cache.get_mut(at..at + width) {
+                            cache.copy_from_slice(new);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn attend(&self, batch: &StepBatch, buffers: &mut Buffers, spec: &DecoderSpec, shape: SlotShape) {
+        let heads = HeadShape {
+            heads: spec.heads,
+            kv_heads: spec.kv_heads,
+            head_dim: spec.head_dim,
+            slot_tokens: shape.tokens,
+            softcap: spec.attention_softcap,
+        };
+        let slot_values = shape.tokens * spec.kv_width();
+        let places: Vec<(usize, usize)> = batch
+            .runs
+            .iter()
+            .flat_map(|run| (run.start..run.start + run.count).map(move |position| (run.slot, position)))
+            .collect();
+        buffers.attended.resize(places.len() * spec.query_width(), 0.0);
+        let rows = buffers.projected.par_chunks_exact(spec.query_width() + 2 * spec.kv_width());
+        let outputs = buffers.attended.par_chunks_exact_mut(spec.query_width());
+        outputs.zip(rows).zip(&places).for_each_init(
+            Vec::new,
+            |scores, ((output, row), &(slot, position))| {
+                let span = slot * slot_values..(slot + 1) * slot_values;
+                let view = View {
+                    keys: self.keys.get(span.clone()).unwrap_or_default(),
+                    values: self.values.get(span).unwrap_or_default(),
+                    first: self.window.map_or(0, |window| (position + 1).saturating_sub(window)),
+                    end: position + 1,
+                };
+                let query = row.get(..spec.query_width()).unwrap_or_default();
+                cpu_math::attend(query, view, heads, scores, output);
+            },
+        );
+    }
+}
+
+impl Decoder for PackedDecoder {
+    fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    fn slots(&self) -> SlotShape {
+        self.shape
+    }
+
+    fn kv_bytes_per_token(&self) -> u64 {
+        self.spec.kv_bytes_per_token(4)
+    }
+
+    fn step(&mut self, batch: &StepBatch, logits: &mut Vec<f32>) -> Result<(), StepError> {
+        batch.check(self.spec.vocabulary, self.shape)?;
+        self.forward(batch, logits)
+    }
+}
