@@ -119,6 +119,22 @@ pub fn fit(device: &Device, needs: &ModelNeeds, question: &FitQuestion) -> Fit {
     }
 }
 
+/// The smallest number of devices, doubling from one, that holds the model and at least one full sequence.
+///
+/// Doubling, because attention heads split evenly over powers of two. `None` beyond `most`.
+pub fn devices_needed(
+    device: &Device,
+    needs: &ModelNeeds,
+    question: &FitQuestion,
+    most: u32,
+) -> Option<(u32, Fit)> {
+    let counts =
+        std::iter::successors(Some(1_u32), |count| count.checked_mul(2)).take_while(|count| *count <= most);
+    counts
+        .map(|devices| (devices, fit(device, needs, &FitQuestion { devices, ..*question })))
+        .find(|(_, fit)| fit.sequences.is_some_and(|sequences| sequences > 0))
+}
+
 /// A share of a number of bytes, in thousandths so that it stays in integers.
 fn share(bytes: u64, share: f64) -> u64 {
     let thousandths = (0_u16..=1_000).rev().find(|n| f64::from(*n) <= share * 1_000.0 + 1e-9).unwrap_or(0);
@@ -214,6 +230,32 @@ mod tests {
         let two = fit(&h100, &needs, &question(2));
         assert_eq!(two.sequences, Some(5));
         assert!(fit(&device("L4"), &needs, &question(1)).speed.is_none());
+    }
+
+    /// Weights in bf16 (2 bytes x published parameters), KV bytes a token (2 x layers x KV heads x head size x 2 bytes), devices
+    /// of 80 GiB at nine tenths, and the sequences of 8,192 tokens that they then hold: floor((usable - weights) / sequence).
+    #[test]
+    fn eight_well_known_models_fit_as_worked_by_hand() {
+        let h100 = device("H100-SXM");
+        for (name, parameters, layers, kv_heads, head_size, devices, sequences) in [
+            ("Llama-3.1-8B", 8_030_261_248, 32, 8, 128, 1, 57),
+            ("Llama-3.1-70B", 70_553_706_496, 80, 8, 128, 2, 5),
+            ("Llama-3.1-405B", 405_853_388_800, 126, 8, 128, 16, 100),
+            ("Mistral-7B-v0.1", 7_241_732_096, 32, 8, 128, 1, 58),
+            ("Qwen2.5-7B", 7_615_616_512, 28, 4, 128, 1, 132),
+            ("Mixtral-8x7B", 46_702_792_704, 32, 8, 128, 2, 57),
+            ("Gemma-2-9B", 9_241_705_984, 42, 8, 256, 1, 20),
+            ("SmolLM2-135M", 134_515_008, 30, 3, 64, 1, 408),
+        ] {
+            let needs = ModelNeeds {
+                weights: Bytes(2 * parameters),
+                active_weights: Bytes(2 * parameters),
+                kv_bytes_per_token: 2 * layers * kv_heads * head_size * 2,
+                flops_per_token: 2.0 * parameters as f64,
+            };
+            let (count, fit) = devices_needed(&h100, &needs, &question(1), 16).unwrap();
+            assert_eq!((count, fit.sequences), (devices, Some(sequences)), "{name}");
+        }
     }
 
     proptest! {

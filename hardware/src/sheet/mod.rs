@@ -1,6 +1,7 @@
 //! Price sheets: reading them, the built-in catalogue, and a user's own sheets laid over it.
 
 mod api;
+mod check;
 mod compute;
 mod currency;
 mod date;
@@ -17,6 +18,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 pub use api::{ApiPrice, Schedule, Service, Tier, TokenRates, UnknownService};
+pub use check::{PriceDoubt, PriceFinding};
 pub use compute::{ComputePrice, ComputeQuery, Term, UnknownTerm};
 pub use currency::Conversion;
 pub use date::{AsOf, Freshness, NotADate, STALE_AFTER_DAYS};

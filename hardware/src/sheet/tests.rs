@@ -255,6 +255,25 @@ fn a_diff_names_each_figure_that_moved() {
 }
 
 #[test]
+fn a_check_names_what_is_doubtful() {
+    let rows = "a,H100,1,spot,USD,2,2026-01-01\na,H100,1,on-demand,USD,1.5,2026-11-01\nb,B200,1,owned,USD,0,undated\n\
+        c,L4,1,owned,USD,1,2027-01-01";
+    let today = date(2026, 11, 23);
+    let doubts: Vec<String> = compute(rows).unwrap().check(today).iter().map(ToString::to_string).collect();
+    let ends = |text: &str| doubts.iter().filter(|doubt| doubt.ends_with(text)).count();
+    assert_eq!(ends("names no source"), 4);
+    assert_eq!(ends("was read 326 days ago"), 1);
+    assert_eq!(ends("costs more than on demand"), 1);
+    assert_eq!(ends("has no date"), 1);
+    assert_eq!(ends("costs nothing"), 1);
+    assert_eq!(ends("is dated after today"), 1);
+    assert_eq!(doubts.len(), 9);
+    assert!(doubts[0].starts_with("mine.csv:2: a/-/-/H100/-/-/spot/-/- x1 "), "{}", doubts[0]);
+    let built_in = PriceBook::built_in().unwrap().check(today);
+    assert!(built_in.iter().all(|finding| finding.doubt != PriceDoubt::NoSource));
+}
+
+#[test]
 fn quotes_inside_fields_are_not_open_quotes() {
     let book = compute("a,\"H\"\"100\",1,spot,USD,2,2026-11-01\nb,6\" rack,1,spot,USD,2,2026-11-01").unwrap();
     assert_eq!(book.compute[0].device, "H\"100");
