@@ -229,6 +229,11 @@ impl ApiPrice {
         self.origin.as_of.freshness(today)
     }
 
+    /// Whether the provider has withdrawn the model by a given day.
+    pub fn is_withdrawn(&self, today: Date) -> bool {
+        self.deprecated_on.is_some_and(|day| day <= today)
+    }
+
     /// `provider/model`, the name of this price.
     pub fn key(&self) -> String {
         format!("{}/{}", self.provider, self.model)

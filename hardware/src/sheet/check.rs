@@ -37,8 +37,13 @@ pub enum PriceDoubt {
     FromTheFuture,
     /// Names neither page nor collection.
     NoSource,
-    /// The provider withdraws the model.
-    Deprecated {
+    /// The provider has withdrawn the model; nobody can buy at this price any more.
+    Withdrawn {
+        /// Since this day.
+        on: Date,
+    },
+    /// The provider will withdraw the model.
+    ToBeWithdrawn {
         /// From this day.
         on: Date,
     },
@@ -56,7 +61,8 @@ impl fmt::Display for PriceFinding {
             PriceDoubt::Undated => f.write_str("has no date"),
             PriceDoubt::FromTheFuture => f.write_str("is dated after today"),
             PriceDoubt::NoSource => f.write_str("names no source"),
-            PriceDoubt::Deprecated { on } => write!(f, "is withdrawn on {on}"),
+            PriceDoubt::Withdrawn { on } => write!(f, "was withdrawn on {on}"),
+            PriceDoubt::ToBeWithdrawn { on } => write!(f, "will be withdrawn on {on}"),
             PriceDoubt::SpotAboveOnDemand => f.write_str("costs more than on demand"),
             PriceDoubt::Free => f.write_str("costs nothing"),
         }
@@ -88,7 +94,10 @@ impl PriceBook {
                 add(price.key(), &price.origin, doubt);
             }
             if let Some(on) = price.deprecated_on {
-                add(price.key(), &price.origin, PriceDoubt::Deprecated { on });
+                let gone = price.is_withdrawn(today);
+                let doubt =
+                    if gone { PriceDoubt::Withdrawn { on } } else { PriceDoubt::ToBeWithdrawn { on } };
+                add(price.key(), &price.origin, doubt);
             }
             let rates = price.standard();
             if [rates.input, rates.output].into_iter().flatten().all(|rate| rate.0.0.is_zero()) {

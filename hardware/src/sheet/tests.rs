@@ -269,7 +269,10 @@ fn a_check_names_what_is_doubtful() {
     assert_eq!(ends("is dated after today"), 1);
     assert_eq!(doubts.len(), 9);
     assert!(doubts[0].starts_with("mine.csv:2: a/-/-/H100/-/-/spot/-/- x1 "), "{}", doubts[0]);
-    let built_in = PriceBook::built_in().unwrap().check(today);
+    let book = PriceBook::built_in().unwrap();
+    assert!(book.find_api("openai", "o4-mini").unwrap().is_withdrawn(today));
+    assert!(!book.find_api("openai", "gpt-5-nano").unwrap().is_withdrawn(today));
+    let built_in = book.check(today);
     assert!(built_in.iter().all(|finding| finding.doubt != PriceDoubt::NoSource));
 }
 
