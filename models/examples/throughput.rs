@@ -14,10 +14,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let backend = match arguments.next().as_deref() {
         Some("candle") => Backend::Candle,
-        Some("expanded") => Backend::Expanded,
         None | Some("packed") => Backend::Packed,
         Some(other) => {
-            return Err(format!("backend is `{other}`, expected `candle`, `expanded` or `packed`").into());
+            return Err(format!("backend is `{other}`, expected `candle` or `packed`").into());
         }
     };
     let batches = arguments.next().unwrap_or_else(|| "1,2,4,8,16,32".to_owned());

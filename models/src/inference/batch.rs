@@ -70,6 +70,9 @@ pub enum StepError {
     /// The tensor library failed.
     #[error("candle failed")]
     Candle(#[from] candle_core::Error),
+    /// The kernels refused a product.
+    #[error("the kernels failed")]
+    Kernel(#[from] breakeven_kernels::KernelError),
 }
 
 /// Runs a model one step at a time over its KV slots.

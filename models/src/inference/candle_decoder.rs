@@ -43,25 +43,16 @@ struct Rope {
 struct Loader<'a> {
     tensors: &'a mut dyn TensorSource,
     device: &'a Device,
-    expand: bool,
 }
 
 impl Loader<'_> {
-    fn place(&self, name: &str, tensor: Arc<QTensor>) -> Result<QMatMul, LoadError> {
-        let fault = |source| LoadError::Tensor { tensor: name.to_owned(), source };
-        if self.expand {
-            return tensor.dequantize(self.device).map(QMatMul::Tensor).map_err(fault);
-        }
-        QMatMul::from_arc(tensor).map_err(fault)
-    }
-
     fn quantized(&mut self, name: &str) -> Result<Arc<QTensor>, LoadError> {
         Ok(Arc::new(self.tensors.read(name)?.into_qtensor(name, self.device)?))
     }
 
     fn product(&mut self, name: &str) -> Result<QMatMul, LoadError> {
         let tensor = self.quantized(name)?;
-        self.place(name, tensor)
+        matmul(name, tensor)
     }
 
     /// Rows `start..start + count` of a fused matrix as a product of its own.
@@ -70,7 +61,7 @@ impl Loader<'_> {
         let tensor = part
             .ok_or_else(|| LoadError::Unsuitable(format!("`{name}` has no rows {start}..{}", start + count)))?
             .into_qtensor(name, self.device)?;
-        self.place(name, Arc::new(tensor))
+        matmul(name, Arc::new(tensor))
     }
 
     fn vector(&mut self, name: &str) -> Result<Tensor, LoadError> {
@@ -80,6 +71,10 @@ impl Loader<'_> {
     fn vector_if(&mut self, wanted: bool, name: &str) -> Result<Option<Tensor>, LoadError> {
         wanted.then(|| self.vector(name)).transpose()
     }
+}
+
+fn matmul(name: &str, tensor: Arc<QTensor>) -> Result<QMatMul, LoadError> {
+    QMatMul::from_arc(tensor).map_err(|source| LoadError::Tensor { tensor: name.to_owned(), source })
 }
 
 /// A model on a candle device.
@@ -106,14 +101,12 @@ impl std::fmt::Debug for CandleDecoder {
 }
 
 impl CandleDecoder {
-    /// Places all weights and reserves the KV slots on a device; `expand` turns the quantised matrices into
-    /// f32 on the way.
+    /// Places all weights and reserves the KV slots on a device.
     pub fn new(
         spec: DecoderSpec,
         tensors: &mut dyn TensorSource,
         shape: SlotShape,
         device: &Device,
-        expand: bool,
     ) -> Result<Self, LoadError> {
         let factors = rope_factors(tensors)?;
         let place = |source| LoadError::Tensor { tensor: "rope table".to_owned(), source };
@@ -127,14 +120,14 @@ impl CandleDecoder {
         };
         let global = rope(spec.rope.theta, factors.as_deref()).map_err(place)?;
         let local = spec.rope.local_theta.map(|theta| rope(theta, None)).transpose().map_err(place)?;
-        let mut loader = Loader { tensors, device, expand };
+        let mut loader = Loader { tensors, device };
         let embedding = loader.quantized("token_embd.weight")?;
         let layers = (0..spec.layers)
             .map(|index| layer(&spec, index, shape, &mut loader))
             .collect::<Result<Vec<_>, _>>()?;
         let norm = loader.vector("output_norm.weight")?;
         let head = if spec.tied_head {
-            loader.place("token_embd.weight", Arc::clone(&embedding))?
+            matmul("token_embd.weight", Arc::clone(&embedding))?
         } else {
             loader.product("output.weight")?
         };

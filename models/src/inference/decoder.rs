@@ -18,10 +18,9 @@ pub fn build_decoder(
 ) -> Result<Box<dyn Decoder>, LoadError> {
     let shape = settings.slots();
     match settings.backend {
-        Backend::Candle | Backend::Expanded => {
+        Backend::Candle => {
             let device = open_device(settings.device)?;
-            let expand = settings.backend == Backend::Expanded;
-            Ok(Box::new(CandleDecoder::new(spec.clone(), tensors, shape, &device, expand)?))
+            Ok(Box::new(CandleDecoder::new(spec.clone(), tensors, shape, &device)?))
         }
         Backend::Packed => Ok(Box::new(PackedDecoder::new(spec.clone(), tensors, shape, settings.threads)?)),
     }

@@ -52,6 +52,15 @@ pub enum LoadError {
         #[source]
         source: candle_core::Error,
     },
+    /// The kernels refused a tensor.
+    #[error("cannot pack tensor `{tensor}`")]
+    Packing {
+        /// Which.
+        tensor: String,
+        /// The kernels' word.
+        #[source]
+        source: breakeven_kernels::KernelError,
+    },
     /// The chosen device is not there.
     #[error("cannot use device {device}: {fault}")]
     Device {

@@ -1,10 +1,10 @@
 //! The decoder for the processor: plain f32 rows between packed matrix products, no tensor library in
 //! between, nothing allocated in a step once the buffers have grown.
 
-use rayon::prelude::*;
+use breakeven_kernels::{AttentionShape, Executor, KernelError, Query};
 
 use super::batch::{Decoder, RopeTable, SlotShape, StepBatch, StepError, rope_factors};
-use super::cpu_math::{self, HeadShape, View};
+use super::cpu_math;
 use super::load::LoadError;
 use super::product::{Embedding, Product, Products};
 use super::tensors::TensorSource;
@@ -98,7 +98,7 @@ impl PackedDecoder {
             .collect::<Result<_, _>>()?;
         let norm = loader.vector("output_norm.weight")?;
         let head = if spec.tied_head { None } else { Some(loader.product(&["output.weight".to_owned()])?) };
-        let products = Products::new(threads)?;
+        let products = Products::new(threads);
         let buffers = Buffers::default();
         Ok(Self {
             spec,
@@ -135,7 +135,7 @@ impl PackedDecoder {
             );
             products.multiply(&layer.query_key_value, &buffers.normed, tokens, &mut buffers.projected)?;
             layer.prepare(batch, buffers, rope, spec, self.shape);
-            products.threads().install(|| layer.attend(batch, buffers, spec, self.shape));
+            layer.attend(batch, buffers, spec, self.shape, products.executor())?;
             products.multiply(&layer.output, &buffers.attended, tokens, &mut buffers.added)?;
             add(buffers, layer.post_attention_norm.as_deref(), spec.norm_epsilon);
 
@@ -146,9 +146,13 @@ impl PackedDecoder {
                 &mut buffers.normed,
             );
             products.multiply(&layer.gate_up, &buffers.normed, tokens, &mut buffers.gate_up)?;
-            products.threads().install(|| {
-                cpu_math::gate(&buffers.gate_up, spec.feed_forward, spec.activation, &mut buffers.gated);
-            });
+            cpu_math::gate(
+                &buffers.gate_up,
+                spec.feed_forward,
+                spec.activation,
+                products.executor().pool(),
+                &mut buffers.gated,
+            );
             products.multiply(&layer.down, &buffers.gated, tokens, &mut buffers.added)?;
             add(buffers, layer.post_feed_forward_norm.as_deref(), spec.norm_epsilon);
         }
@@ -266,37 +270,43 @@ impl Layer {
         }
     }
 
-    fn attend(&self, batch: &StepBatch, buffers: &mut Buffers, spec: &DecoderSpec, shape: SlotShape) {
-        let heads = HeadShape {
+    fn attend(
+        &self,
+        batch: &StepBatch,
+        buffers: &mut Buffers,
+        spec: &DecoderSpec,
+        shape: SlotShape,
+        executor: &Executor,
+    ) -> Result<(), KernelError> {
+        let attention = AttentionShape {
             heads: spec.heads,
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
             slot_tokens: shape.tokens,
+            scale: 1.0 / (spec.head_dim as f32).sqrt(),
             softcap: spec.attention_softcap,
         };
         let slot_values = shape.tokens * spec.kv_width();
-        let places: Vec<(usize, usize)> = batch
+        let rows = buffers.projected.chunks_exact(spec.query_width() + 2 * spec.kv_width());
+        let places = batch
             .runs
             .iter()
-            .flat_map(|run| (run.start..run.start + run.count).map(move |position| (run.slot, position)))
-            .collect();
-        buffers.attended.resize(places.len() * spec.query_width(), 0.0);
-        let rows = buffers.projected.par_chunks_exact(spec.query_width() + 2 * spec.kv_width());
-        let outputs = buffers.attended.par_chunks_exact_mut(spec.query_width());
-        outputs.zip(rows).zip(&places).for_each_init(
-            Vec::new,
-            |scores, ((output, row), &(slot, position))| {
+            .flat_map(|run| (run.start..run.start + run.count).map(move |position| (run.slot, position)));
+        let queries: Vec<Query<'_>> = rows
+            .zip(places)
+            .map(|(row, (slot, position))| {
                 let span = slot * slot_values..(slot + 1) * slot_values;
-                let view = View {
+                Query {
+                    heads: row.get(..spec.query_width()).unwrap_or_default(),
                     keys: self.keys.get(span.clone()).unwrap_or_default(),
                     values: self.values.get(span).unwrap_or_default(),
                     first: self.window.map_or(0, |window| (position + 1).saturating_sub(window)),
                     end: position + 1,
-                };
-                let query = row.get(..spec.query_width()).unwrap_or_default();
-                cpu_math::attend(query, view, heads, scores, output);
-            },
-        );
+                }
+            })
+            .collect();
+        buffers.attended.resize(queries.len() * spec.query_width(), 0.0);
+        executor.attend(attention, &queries, &mut buffers.attended)
     }
 }
 

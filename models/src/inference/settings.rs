@@ -15,10 +15,7 @@ use crate::spec::DecoderSpec;
 pub enum Backend {
     /// candle's own kernels over the quantised blocks: every device, and the reference.
     Candle,
-    /// candle over weights expanded to f32: several times their size, and several times the speed where
-    /// candle has no vector kernel for the file's type in this build.
-    Expanded,
-    /// Weights packed for this processor's vector units.
+    /// Weights packed for this processor's vector units (crate `breakeven-kernels`).
     Packed,
 }
 
@@ -126,8 +123,7 @@ impl EngineSettings {
         }
         let backend = match self.device {
             DeviceChoice::Cpu => self.backend,
-            DeviceChoice::Cuda(_) if self.backend == Backend::Packed => Backend::Candle,
-            DeviceChoice::Cuda(_) => self.backend,
+            DeviceChoice::Cuda(_) => Backend::Candle,
         };
         Ok(Self { max_sequences, max_context, backend, ..self.clone() })
     }

@@ -59,7 +59,7 @@ fn compare(family: &str, adjust: impl Fn(&mut DecoderSpec)) {
     adjust(&mut spec);
     let mut tensors = FileTensors::new(header, File::open(&path).unwrap());
     let shape = SlotShape { slots: 2, tokens: 64 };
-    let mut ours = CandleDecoder::new(spec, &mut tensors, shape, &Device::Cpu, false).unwrap();
+    let mut ours = CandleDecoder::new(spec, &mut tensors, shape, &Device::Cpu).unwrap();
 
     let mut file = File::open(&path).unwrap();
     let content = Content::read(&mut file).unwrap();

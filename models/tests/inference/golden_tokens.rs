@@ -167,16 +167,6 @@ fn candle_backend_eight_together() {
 }
 
 #[test]
-fn expanded_backend_alone() {
-    alone(Backend::Expanded);
-}
-
-#[test]
-fn expanded_backend_eight_together() {
-    together(Backend::Expanded);
-}
-
-#[test]
 fn packed_backend_alone() {
     alone(Backend::Packed);
 }

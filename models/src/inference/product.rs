@@ -1,46 +1,32 @@
 //! The matrix products of the processor path, behind one door: everything above works on f32 rows and does
 //! not know how weights are stored.
 //!
-//! Types of four bits (`Q4_0`, `Q4_1`, `Q4_K`) and `Q8_0` stay as small as they are, laid out for this
-//! machine's vector units and multiplied as integers; other types are expanded to f32.
+//! The types that `breakeven-kernels` packs stay as small as they are; other types are expanded to f32 and
+//! multiplied by candle.
 
-mod activations;
-mod blocks;
-mod packed;
-mod portable;
-#[cfg(target_arch = "x86_64")]
-mod x86;
-
-use candle_core::quantized::QTensor;
+use breakeven_kernels::{Executor, PackedMatrix, QuantizedActivations, WeightType};
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
 use super::batch::StepError;
 use super::load::LoadError;
 use super::tensors::RawTensor;
-use activations::Activations;
-use packed::PackedMatrix;
 
-/// What products need besides their weights: threads and scratch, kept from product to product.
+/// What products need besides their weights: threads, and scratch kept from product to product.
 #[derive(Debug)]
 pub(crate) struct Products {
-    threads: rayon::ThreadPool,
-    activations: Activations,
-    tiles: Vec<f32>,
+    executor: Executor,
+    activations: QuantizedActivations,
 }
 
 impl Products {
-    pub(crate) fn new(threads: usize) -> Result<Self, LoadError> {
-        let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("breakeven-cpu-{index}"))
-            .build()
-            .map_err(|error| LoadError::Unsuitable(format!("cannot start {threads} threads: {error}")))?;
-        Ok(Self { threads, activations: Activations::default(), tiles: Vec::new() })
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { executor: Executor::new(threads), activations: QuantizedActivations::default() }
     }
 
-    /// The threads, for work other than products.
-    pub(crate) fn threads(&self) -> &rayon::ThreadPool {
-        &self.threads
+    /// The threads, for the work between products.
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.executor
     }
 
     /// `output` becomes input · weightsᵀ: [tokens, rows].
@@ -53,9 +39,9 @@ impl Products {
     ) -> Result<(), StepError> {
         match &product.0 {
             Weights::Packed(matrix) => {
-                self.activations.quantize(input, tokens);
-                let Self { threads, activations, tiles } = self;
-                threads.install(|| matrix.multiply(activations, tiles, output));
+                self.activations.quantize(&self.executor, input, matrix.columns())?;
+                output.resize(tokens * matrix.rows(), 0.0);
+                self.executor.multiply(matrix, &self.activations, output)?;
             }
             Weights::Expanded(weights) => {
                 let input = Tensor::from_slice(input, (tokens, weights.dim(1)?), &Device::Cpu)?;
@@ -76,10 +62,35 @@ enum Weights {
     Expanded(Tensor),
 }
 
+fn weight_type(dtype: GgmlDType) -> Option<WeightType> {
+    match dtype {
+        GgmlDType::Q4_0 => Some(WeightType::Q4_0),
+        GgmlDType::Q4_1 => Some(WeightType::Q4_1),
+        GgmlDType::Q8_0 => Some(WeightType::Q8_0),
+        _ => None,
+    }
+}
+
+/// The tensors as one packed matrix; `None` where their types differ or cannot be packed.
+fn pack(name: &str, parts: &[RawTensor]) -> Result<Option<PackedMatrix>, LoadError> {
+    let Some(first) = parts.first() else { return Ok(None) };
+    let (Some(kind), &[_, columns]) = (weight_type(first.dtype), first.dims.as_slice()) else {
+        return Ok(None);
+    };
+    if parts.iter().any(|part| part.dtype != first.dtype) {
+        return Ok(None);
+    }
+    let rows: Vec<(&[u8], usize)> =
+        parts.iter().map(|part| (part.bytes.as_slice(), part.dims.first().copied().unwrap_or(0))).collect();
+    PackedMatrix::pack(kind, &rows, columns)
+        .map(Some)
+        .map_err(|source| LoadError::Packing { tensor: name.to_owned(), source })
+}
+
 impl Product {
     /// Joins tensors of the same number of columns.
     pub(crate) fn new(name: &str, parts: Vec<RawTensor>) -> Result<Self, LoadError> {
-        if let Some(matrix) = PackedMatrix::new(&parts) {
+        if let Some(matrix) = pack(name, &parts)? {
             return Ok(Self(Weights::Packed(matrix)));
         }
         let parts = parts
@@ -111,17 +122,19 @@ impl Embedding {
 
     /// Rows of some tokens, one after the other.
     pub(crate) fn look_up(&self, tokens: &[u32], output: &mut Vec<f32>) -> Result<(), StepError> {
-        let rows = |tokens: &[u32]| Tensor::new(tokens, &Device::Cpu);
+        let ids = |tokens: &[u32]| Tensor::new(tokens, &Device::Cpu);
         match self {
             Self::Head(Product(Weights::Packed(matrix))) => {
-                output.clear();
-                tokens.iter().for_each(|token| matrix.push_row(*token as usize, output));
+                output.resize(tokens.len() * matrix.columns(), 0.0);
+                for (token, row) in tokens.iter().zip(output.chunks_exact_mut(matrix.columns())) {
+                    matrix.dequantize_row(*token as usize, row)?;
+                }
             }
             Self::Head(Product(Weights::Expanded(table))) => {
-                *output = table.index_select(&rows(tokens)?, 0)?.flatten_all()?.to_vec1()?;
+                *output = table.index_select(&ids(tokens)?, 0)?.flatten_all()?.to_vec1()?;
             }
             Self::Table(table) => {
-                *output = table.embedding(&rows(tokens)?)?.flatten_all()?.to_vec1()?;
+                *output = table.embedding(&ids(tokens)?)?.flatten_all()?.to_vec1()?;
             }
         }
         Ok(())
