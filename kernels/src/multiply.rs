@@ -1,0 +1,108 @@
+//! The product of a packed matrix with rows of activations, spread over threads by tiles.
+
+#![expect(unsafe_code, reason = "calls of code for detected instructions")]
+
+use crate::activations::QuantizedActivations;
+use crate::error::KernelError;
+use crate::executor::{Executor, Level};
+use crate::format::{Format, Q4One, Q4Zero, Q8Zero, TILE, WeightType};
+use crate::packed::PackedMatrix;
+use crate::portable;
+use crate::shared_slice::SharedSlice;
+#[cfg(target_arch = "x86_64")]
+use crate::{avx2, avx512};
+
+/// Parts of a product a thread takes on average: enough that a thread held up by the system does not hold up
+/// the product, few enough that taking one costs nothing.
+const PARTS_A_THREAD: usize = 8;
+
+impl Executor {
+    /// `output`, [tokens, rows], becomes activations · weightsᵀ. A token's results do not depend on the others.
+    pub fn multiply(
+        &self,
+        weights: &PackedMatrix,
+        activations: &QuantizedActivations,
+        output: &mut [f32],
+    ) -> Result<(), KernelError> {
+        let tokens = activations.tokens();
+        if tokens > 0 && activations.columns() != weights.columns() {
+            let (actual, expected) = (activations.columns(), weights.columns());
+            return Err(KernelError::Length { what: "activation row", actual, expected });
+        }
+        let expected = tokens.saturating_mul(weights.rows());
+        if output.len() != expected {
+            return Err(KernelError::Length { what: "output", actual: output.len(), expected });
+        }
+        match weights.weight_type() {
+            WeightType::Q4_0 => spread::<Q4Zero>(self, weights, activations, output),
+            WeightType::Q4_1 => spread::<Q4One>(self, weights, activations, output),
+            WeightType::Q8_0 => spread::<Q8Zero>(self, weights, activations, output),
+        }
+        Ok(())
+    }
+}
+
+fn spread<F: Format>(
+    executor: &Executor,
+    weights: &PackedMatrix,
+    activations: &QuantizedActivations,
+    output: &mut [f32],
+) {
+    let output = SharedSlice::new(output);
+    let tiles = weights.tiles();
+    let per_part = tiles.div_ceil(executor.pool().threads() * PARTS_A_THREAD);
+    executor.pool().run(tiles.div_ceil(per_part), |part| {
+        for tile in part * per_part..((part + 1) * per_part).min(tiles) {
+            all_tokens::<F>(executor.level(), weights, tile, activations, &output);
+        }
+    });
+}
+
+/// One tile for all tokens, as many at a time as registers hold.
+fn all_tokens<F: Format>(
+    level: Level,
+    weights: &PackedMatrix,
+    tile: usize,
+    activations: &QuantizedActivations,
+    output: &SharedSlice<'_>,
+) {
+    let tokens = activations.tokens();
+    let mut first = 0;
+    while first < tokens {
+        first += match (tokens - first, level) {
+            (8.., Level::Avx512Vnni) => some_tokens::<F, 8>(level, weights, tile, activations, first, output),
+            (4.., _) => some_tokens::<F, 4>(level, weights, tile, activations, first, output),
+            (2.., _) => some_tokens::<F, 2>(level, weights, tile, activations, first, output),
+            _ => some_tokens::<F, 1>(level, weights, tile, activations, first, output),
+        };
+    }
+}
+
+fn some_tokens<F: Format, const T: usize>(
+    level: Level,
+    weights: &PackedMatrix,
+    index: usize,
+    activations: &QuantizedActivations,
+    first: usize,
+    output: &SharedSlice<'_>,
+) -> usize {
+    let tile = weights.tile(index);
+    let rows = std::array::from_fn(|t| activations.row(first + t));
+    let results: [[f32; TILE]; T] = match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an executor of this level exists only where its instructions were detected.
+        Level::Avx512Vnni => unsafe { avx512::tile::<F, T>(tile, rows) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { avx2::tile::<F, T>(tile, rows) },
+        _ => portable::tile::<F, T>(tile, rows),
+    };
+    let start = index * TILE;
+    let length = TILE.min(weights.rows() - start);
+    for (t, result) in results.iter().enumerate() {
+        // SAFETY: this tile's rows of this token, which no other part of the work writes.
+        let part = unsafe { output.part((first + t) * weights.rows() + start, length) };
+        part.copy_from_slice(&result[..length]);
+    }
+    T
+}
