@@ -1,6 +1,7 @@
 //! What several test files need: the real weights, and small models made on the spot.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use breakeven_models::inference::fetch::{FetchOptions, FoundFile, Silent, WeightsChoice, find_file};
 use breakeven_models::inference::{Engine, EngineSettings, Event, EventStream, GenerateRequest, LoadedModel};
@@ -8,12 +9,16 @@ use breakeven_models::registry;
 
 /// The default model's real weights; where no source has them the test fails and says what was tried.
 pub(crate) fn real_weights() -> FoundFile {
-    let file = registry::find(registry::DEFAULT_MODEL).unwrap().weights.unwrap();
-    let options = FetchOptions { weights: WeightsChoice::Real, ..FetchOptions::default() };
-    match find_file(&file, &options, &mut Silent) {
-        Ok((found, _)) => found,
-        Err(attempts) => panic!("the tests need the real weights, and no source has them: {attempts:#?}"),
-    }
+    static FOUND: OnceLock<FoundFile> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let file = registry::find(registry::DEFAULT_MODEL).unwrap().weights.unwrap();
+        let options = FetchOptions { weights: WeightsChoice::Real, ..FetchOptions::default() };
+        match find_file(&file, &options, &mut Silent) {
+            Ok((found, _)) => found,
+            Err(attempts) => panic!("the tests need the real weights, and no source has them: {attempts:#?}"),
+        }
+    });
+    found.clone()
 }
 
 pub(crate) fn real_model() -> LoadedModel {

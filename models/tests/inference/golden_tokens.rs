@@ -9,6 +9,7 @@
 //! `BREAKEVEN_BLESS=1 cargo test …` writes the golden file anew, from the reference, never from the engine.
 
 use std::fs::File;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::common::{Answered, answer, collect, golden_path, real_engine, real_weights};
 use breakeven_models::inference::sampling::greedy;
@@ -19,6 +20,13 @@ use candle_transformers::models::quantized_llama::ModelWeights;
 use serde::{Deserialize, Serialize};
 
 const TOKENS: usize = 48;
+
+/// Each test wants all processors, and candle's threads spin: two at once take many times as long.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Golden {
@@ -102,6 +110,7 @@ fn settings(backend: Backend) -> EngineSettings {
 
 #[test]
 fn the_golden_file_is_what_candle_transformers_says() {
+    let _turn = turn();
     let engine = real_engine(&settings(Backend::Candle));
     let computed: Vec<Golden> = prompts()
         .iter()
@@ -124,6 +133,7 @@ fn the_golden_file_is_what_candle_transformers_says() {
 }
 
 fn alone(backend: Backend) {
+    let _turn = turn();
     let engine = real_engine(&settings(backend));
     for (prompt, golden) in prompts().into_iter().zip(golden()) {
         let Answered { tokens, text } = answer(&engine, request(prompt));
@@ -134,6 +144,7 @@ fn alone(backend: Backend) {
 
 /// Eight sequences, the three golden ones among them, arriving a few steps apart, prompts cut into chunks.
 fn together(backend: Backend) {
+    let _turn = turn();
     let engine = real_engine(&settings(backend));
     let mut mixed = others();
     for (at, prompt) in [1, 3, 6].into_iter().zip(prompts()) {
