@@ -58,7 +58,7 @@ fn packed_step(
     Ok(())
 }
 
-/// Seconds a step, bytes read a second by both threads: the roof for one token.
+/// Bytes all threads together read a second: the roof for one token.
 fn bandwidth(executor: &Executor, words: &[u64]) -> f64 {
     let part = words.len() / 64;
     let mut best = 0.0f64;
