@@ -1,1 +1,29 @@
-//! Load: schedules, workloads, targets, recorder, validity, search.
+//! Load: arrival schedules, workloads, targets, recorder, validity, search.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`schedule`] | when requests are due: absolute, seeded |
+//! | [`requests`] | what each request asks: segment, lengths, a unique prompt |
+//! | [`target`] | what is driven: the mock, the in-process engine |
+//! | [`drive`] | sending a schedule, open loop, and timing what comes back |
+//! | [`journal`] | every attempt on disk as it finishes |
+//! | [`tally`] | attempts to [`breakeven_measurement::LoadResult`] |
+//! | [`search`] | the highest rate under the SLO |
+//! | [`validity`] | findings against a level |
+//! | [`resources`] | CPU, memory, steal beside a level |
+//! | [`run`] | search, then baseline, expected and stress |
+//!
+//! The crate prints nothing: [`run::RunEvent`]s say what happens. It knows no money.
+
+pub mod drive;
+pub mod journal;
+pub mod requests;
+pub mod resources;
+pub mod run;
+pub mod schedule;
+pub mod search;
+pub mod tally;
+pub mod target;
+pub mod validity;
+
+pub use run::{Durations, RunEvent, RunPlan, run};

@@ -1,0 +1,366 @@
+//! A whole run: warm up, search for the highest rate under the SLO, then baseline, expected and stress.
+
+use std::{sync::Arc, time::Duration};
+
+use breakeven_measurement::{
+    Fraction, LevelName, LevelResult, RequestRate, SearchRecord, Slo, Workload,
+    level::{ArrivalProcess, Rates},
+    run::Status,
+    search::Probe,
+};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    drive::{DriveSettings, Driven, Next, Pacing, Progress, drive},
+    journal::{Journal, JournalError},
+    requests::{Request, RequestSource},
+    resources::Sample,
+    schedule::arrivals,
+    search::{Bracket, capacity, is_hopeless, probe_of},
+    tally::{is_good, latencies, tally},
+    target::Target,
+    validity::judge,
+};
+
+/// Share of a level's schedule that warms up and is not measured.
+const WARMUP_SHARE: f64 = 0.1;
+/// Requests sent one after another before anything is measured.
+const WARMUP_REQUESTS: usize = 3;
+/// Probes the search's time is divided by.
+const PROBES_PLANNED: u32 = 6;
+
+/// How long each part runs. Draining comes on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Durations {
+    /// The search for the highest rate under the SLO.
+    pub search: Duration,
+    /// Baseline, expected and stress.
+    pub levels: [Duration; 3],
+}
+
+impl Durations {
+    /// About two minutes in all, draining included.
+    pub const STANDARD: Self = Self::of_seconds(32, [34, 30, 14]);
+    /// About thirty seconds in all, draining included.
+    pub const QUICK: Self = Self::of_seconds(8, [8, 7, 4]);
+
+    const fn of_seconds(search: u64, [baseline, expected, stress]: [u64; 3]) -> Self {
+        let seconds = Duration::from_secs;
+        Self { search: seconds(search), levels: [seconds(baseline), seconds(expected), seconds(stress)] }
+    }
+
+    /// Longer or shorter in the same proportions; the whole takes about `total`.
+    pub fn scaled_to(total: Duration) -> Self {
+        const STANDARD_TOTAL: f64 = 120.0;
+        let factor = total.as_secs_f64() / STANDARD_TOTAL;
+        let standard = Self::STANDARD;
+        Self { search: standard.search.mul_f64(factor), levels: standard.levels.map(|l| l.mul_f64(factor)) }
+    }
+}
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct RunPlan {
+    /// Segments and lengths.
+    pub workload: Workload,
+    /// What counts as good.
+    pub slo: Slo,
+    /// Rates of baseline, expected and stress; `None` searches for them.
+    pub rates: Option<[RequestRate; 3]>,
+    /// How long.
+    pub durations: Durations,
+    /// How arrivals are spaced.
+    pub arrivals: ArrivalProcess,
+    /// Seed of schedules, lengths and prompts.
+    pub seed: u64,
+    /// Longest life of an attempt from when it was due.
+    pub timeout: Duration,
+    /// How the sender waits.
+    pub pacing: Pacing,
+}
+
+/// What happens, for whoever draws it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEvent {
+    /// Requests one after another, to wake the target up and see what one costs.
+    WarmingUp,
+    /// A probe began.
+    ProbeStarted {
+        /// Rate offered.
+        rate: RequestRate,
+        /// Share of the search's time used, from 0 to 1.
+        search_progress: f64,
+    },
+    /// A probe ended.
+    ProbeFinished(Probe),
+    /// A level began.
+    LevelStarted {
+        /// Which.
+        name: LevelName,
+        /// Rate offered.
+        rate: RequestRate,
+        /// Length of its schedule.
+        length: Duration,
+    },
+    /// Something was sent or came back.
+    Progress {
+        /// Counts so far.
+        progress: Progress,
+        /// TTFT of the attempt that just completed.
+        ttft: Option<Duration>,
+    },
+    /// A level ended.
+    LevelFinished(Box<LevelResult>),
+}
+
+/// What a run found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunOutcome {
+    /// The search; absent where rates were given.
+    pub search: Option<SearchRecord>,
+    /// The levels that ran.
+    pub levels: Vec<LevelResult>,
+    /// Whether it reached its end.
+    pub status: Status,
+}
+
+/// Why a run could not go on. Requests that fail are data, not this.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Records cannot be kept.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The target answers nothing at all.
+    #[error("the target did not answer one of {WARMUP_REQUESTS} single requests: {0}")]
+    NoAnswer(String),
+}
+
+struct Runner<'a> {
+    target: &'a Arc<dyn Target>,
+    plan: &'a RunPlan,
+    source: RequestSource,
+    journal: Option<&'a mut Journal>,
+    journal_fault: Option<JournalError>,
+    on_event: &'a mut (dyn FnMut(RunEvent) + Send),
+    cancel: watch::Receiver<bool>,
+    phases: u64,
+}
+
+/// Runs the plan against a target. Ctrl-C arrives through `cancel`; what had finished by then is returned.
+///
+/// # Errors
+/// Where records cannot be kept, or the target answers nothing. Failed requests are part of the result.
+pub async fn run(
+    target: &Arc<dyn Target>,
+    plan: &RunPlan,
+    source: RequestSource,
+    journal: Option<&mut Journal>,
+    cancel: watch::Receiver<bool>,
+    on_event: &mut (dyn FnMut(RunEvent) + Send),
+) -> Result<RunOutcome, RunError> {
+    let mut runner =
+        Runner { target, plan, source, journal, journal_fault: None, on_event, cancel, phases: 0 };
+    let mut outcome = RunOutcome { search: None, levels: Vec::new(), status: Status::Complete };
+    let unloaded = runner.warm_up().await?;
+    let rates = if let Some(rates) = plan.rates {
+        rates
+    } else {
+        let (record, base) = runner.search(unloaded).await?;
+        outcome.search = Some(record);
+        LevelName::ALL.map(|level| base.scaled(level.share_of_capacity()).unwrap_or(base))
+    };
+    for ((name, rate), length) in LevelName::ALL.into_iter().zip(rates).zip(plan.durations.levels) {
+        if *runner.cancel.borrow() {
+            break;
+        }
+        outcome.levels.push(runner.level(name, rate, length).await?);
+    }
+    if *runner.cancel.borrow() {
+        outcome.status = Status::Incomplete { reason: "interrupted (Ctrl-C)".to_owned() };
+    }
+    if let Some(search) = &mut outcome.search
+        && let Some(estimate) = &search.capacity
+    {
+        search.capacity = Some(capacity(estimate.rate, &search.probes, &outcome.levels, &plan.slo));
+    }
+    Ok(outcome)
+}
+
+impl Runner<'_> {
+    /// A few requests one at a time; returns the E2E latency of the last that completed.
+    async fn warm_up(&mut self) -> Result<Duration, RunError> {
+        (self.on_event)(RunEvent::WarmingUp);
+        let mut unloaded = None;
+        let mut fault = "no request was sent".to_owned();
+        for _ in 0..WARMUP_REQUESTS {
+            if *self.cancel.borrow() {
+                break;
+            }
+            let schedule = vec![(Duration::ZERO, self.source.draw())];
+            let driven = self.drive("warm-up", schedule, None, &mut |_, _| Next::Go).await?;
+            for attempt in &driven.attempts {
+                match latencies(attempt) {
+                    Some(l) => unloaded = Some(l.e2e),
+                    None => fault = attempt.detail.clone().unwrap_or_else(|| "no token came".to_owned()),
+                }
+            }
+            if driven.cancelled {
+                break;
+            }
+        }
+        self.target.take_load();
+        match unloaded {
+            Some(e2e) => Ok(e2e.max(Duration::from_micros(50))),
+            None if *self.cancel.borrow() => Ok(Duration::from_secs(1)),
+            None => Err(RunError::NoAnswer(fault)),
+        }
+    }
+
+    /// The search, and the rate that the levels are shares of: the capacity, or where even the lightest probe missed
+    /// the SLO, the rate of one request at a time.
+    async fn search(&mut self, unloaded: Duration) -> Result<(SearchRecord, RequestRate), RunError> {
+        let plan = self.plan;
+        let one_at_a_time = RequestRate::new(1.0 / unloaded.as_secs_f64()).unwrap_or_else(|_| one_a_second());
+        let mut bracket = Bracket::starting_at(one_at_a_time);
+        let mut probes: Vec<Probe> = Vec::new();
+        let began = Instant::now();
+        let planned = plan.durations.search / PROBES_PLANNED;
+        while let Some(rate) = bracket.next() {
+            let used = began.elapsed_fraction(plan.durations.search);
+            if *self.cancel.borrow() || (used + 0.5 / f64::from(PROBES_PLANNED) > 1.0 && !probes.is_empty()) {
+                break;
+            }
+            (self.on_event)(RunEvent::ProbeStarted { rate, search_progress: used.min(1.0) });
+            // Long enough for eight arrivals where the budget allows, never longer than twice its share.
+            let length = Duration::from_secs_f64(8.0 / rate.per_second()).clamp(planned, planned * 2);
+            let (times, drain) = (self.schedule(rate, length), self.probe_drain(unloaded));
+            let slo = plan.slo.clone();
+            let (mut good, mut judged) = (0, 0);
+            let phase = format!("probe {}", probes.len() + 1);
+            let driven = self
+                .drive(&phase, times, Some(drain), &mut |attempt, _| {
+                    if let Some(attempt) = attempt {
+                        judged += 1;
+                        good += u64::from(is_good(attempt, &slo));
+                    }
+                    if is_hopeless(good, judged, slo.attainment) { Next::Stop } else { Next::Go }
+                })
+                .await?;
+            if driven.cancelled || driven.attempts.is_empty() {
+                break;
+            }
+            let probe = probe_of(rate, length, &driven, &plan.workload, &plan.slo);
+            bracket.note(rate, probe.met);
+            (self.on_event)(RunEvent::ProbeFinished(probe.clone()));
+            probes.push(probe);
+        }
+        self.target.take_load();
+        let best = bracket.best();
+        let capacity = best.map(|best| capacity(best, &probes, &[], &plan.slo));
+        Ok((SearchRecord { probes, capacity }, best.unwrap_or(one_at_a_time)))
+    }
+
+    /// What is in flight after a probe's last arrival may take this long; by then it has missed the SLO or the target
+    /// is far from keeping up.
+    fn probe_drain(&self, unloaded: Duration) -> Duration {
+        let slo = &self.plan.slo;
+        let targets = slo.e2e.or(slo.ttft).unwrap_or(unloaded);
+        (targets + unloaded * 4).min(self.plan.timeout)
+    }
+
+    async fn level(
+        &mut self,
+        name: LevelName,
+        rate: RequestRate,
+        length: Duration,
+    ) -> Result<LevelResult, RunError> {
+        let plan = self.plan;
+        (self.on_event)(RunEvent::LevelStarted { name, rate, length });
+        let schedule = self.schedule(rate, length);
+        let warmup = length.mul_f64(WARMUP_SHARE);
+        let last = schedule.last().map_or(warmup, |(due, _)| *due);
+        self.target.take_load();
+        let sample = Sample::now();
+        let driven = self.drive(&name.to_string(), schedule, None, &mut |_, _| Next::Go).await?;
+        let resources = sample.until_now(self.target.take_load());
+        let (overall, segments) = tally(&driven.attempts, warmup, &plan.workload, &plan.slo);
+        let window = last.saturating_sub(warmup);
+        let validity = judge(&driven, warmup, &overall, &plan.workload, &plan.slo, &resources);
+        let level = LevelResult {
+            name,
+            arrivals: plan.arrivals,
+            target_rate: rate,
+            warmup,
+            window,
+            rates: Rates::over(&overall, window),
+            overall,
+            segments,
+            resources,
+            validity,
+        };
+        (self.on_event)(RunEvent::LevelFinished(Box::new(level.clone())));
+        Ok(level)
+    }
+
+    /// A schedule of its own seed: phases never repeat one another's arrivals.
+    fn schedule(&mut self, rate: RequestRate, length: Duration) -> Vec<(Duration, Request)> {
+        self.phases += 1;
+        let seed = self.plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.phases);
+        let times = arrivals(self.plan.arrivals, rate, length, seed);
+        times.into_iter().map(|due| (due, self.source.draw())).collect()
+    }
+
+    async fn drive(
+        &mut self,
+        phase: &str,
+        schedule: Vec<(Duration, Request)>,
+        drain: Option<Duration>,
+        judge: &mut (dyn FnMut(Option<&crate::drive::Attempt>, Progress) -> Next + Send),
+    ) -> Result<Driven, RunError> {
+        let settings = DriveSettings {
+            timeout: self.plan.timeout,
+            drain,
+            pacing: self.plan.pacing,
+            cancel: self.cancel.clone(),
+        };
+        let (journal, fault, on_event) = (&mut self.journal, &mut self.journal_fault, &mut self.on_event);
+        let driven = drive(self.target, schedule, &settings, &mut |attempt, progress| {
+            if let (Some(journal), Some(attempt)) = (journal.as_deref_mut(), attempt)
+                && let Err(error) = journal.append(phase, attempt)
+            {
+                *fault = Some(error);
+                return Next::Stop;
+            }
+            let ttft = attempt.and_then(latencies).map(|l| l.ttft);
+            on_event(RunEvent::Progress { progress, ttft });
+            judge(attempt, progress)
+        })
+        .await;
+        match self.journal_fault.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(driven),
+        }
+    }
+}
+
+fn one_a_second() -> RequestRate {
+    RequestRate::new(1.0).expect("1 is a rate")
+}
+
+trait ElapsedFraction {
+    /// Time since, over `whole`.
+    fn elapsed_fraction(&self, whole: Duration) -> f64;
+}
+
+impl ElapsedFraction for Instant {
+    fn elapsed_fraction(&self, whole: Duration) -> f64 {
+        let elapsed = Instant::now().saturating_duration_since(*self);
+        elapsed.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// The goodput a level must reach, for readers of events.
+pub fn meets(level: &LevelResult, slo: &Slo) -> bool {
+    level.overall.goodput().unwrap_or(Fraction::ZERO) >= slo.attainment
+}

@@ -1,0 +1,89 @@
+//! What is driven. A target is not aware of schedules, SLOs or statistics; it answers one request and stamps its tokens.
+
+#[cfg(feature = "engine")]
+pub mod engine;
+pub mod mock;
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use breakeven_measurement::{FailureCause, level::TokenSource};
+use tokio::time::Instant;
+
+use crate::requests::Request;
+
+/// The token times of one attempt, filled by the target as they come, so that an attempt cut off keeps what it saw.
+#[derive(Debug, Default, Clone)]
+pub struct Trace {
+    /// First token of any kind.
+    pub first_token: Option<Instant>,
+    /// Latest token.
+    pub last_token: Option<Instant>,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Gaps between chunks.
+    pub chunk_gaps: Vec<Duration>,
+}
+
+impl Trace {
+    /// Notes a chunk of `tokens` tokens that arrived at `at`.
+    pub fn chunk(&mut self, at: Instant, tokens: u64) {
+        if let Some(last) = self.last_token {
+            self.chunk_gaps.push(at.saturating_duration_since(last));
+        }
+        self.first_token.get_or_insert(at);
+        self.last_token = Some(at);
+        self.tokens += tokens;
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The whole answer came.
+    Completed(Usage),
+    /// It did not.
+    Failed {
+        /// Why.
+        cause: FailureCause,
+        /// What the target said, for the journal; no credentials.
+        detail: String,
+    },
+}
+
+/// Token counts of a completed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Prompt tokens.
+    pub input_tokens: u64,
+    /// Of these, read from a prefix cache.
+    pub cached_tokens: u64,
+    /// Answer tokens, reasoning included.
+    pub output_tokens: u64,
+    /// Who counted the answer.
+    pub source: TokenSource,
+}
+
+/// What a target can tell of its own load since it was last asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TargetLoad {
+    /// Mean sequences sharing a step.
+    pub mean_batch_occupancy: Option<f64>,
+    /// Longest queue seen.
+    pub peak_queue: Option<u64>,
+    /// Most KV tokens seen in use.
+    pub peak_kv_tokens: Option<u64>,
+}
+
+/// The future of one attempt.
+pub type Attempting<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+/// Something that answers requests.
+pub trait Target: Send + Sync + std::fmt::Debug {
+    /// Answers one request, stamping its tokens into `trace`. Dropping the future cancels the request.
+    fn attempt<'a>(&'a self, request: &'a Request, trace: &'a mut Trace) -> Attempting<'a>;
+
+    /// Its own load since the last call; nothing where it cannot tell.
+    fn take_load(&self) -> TargetLoad {
+        TargetLoad::default()
+    }
+}
