@@ -94,10 +94,6 @@ impl Finding {
             | Self::ArrivalsMissed { .. }
             | Self::Interrupted
             | Self::NothingCompleted => Verdict::Invalid,
-            // Below p90's 64 samples no percentile is known at all.
-            Self::TooFewSamples { quantile, samples, .. } if *quantile <= 0.9 && *samples < 20 => {
-                Verdict::Invalid
-            }
             Self::TooFewSamples { .. }
             | Self::NotStationary { .. }
             | Self::TokenCountsDisagree { .. }

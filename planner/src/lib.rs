@@ -1,7 +1,28 @@
 //! Workload to capacity to cost to decision: pure functions, no clock, no I/O, no randomness but a seed.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`product`] | the product file, parsed once |
+//! | [`traffic`] | the week's traffic and what the fleet must be ready for |
+//! | [`capacity`] | what one replica carries and how many the week needs |
+//! | `cost` | every line of an option's bill at a volume |
+//! | `break_even` | where two cost curves cross |
+//! | `decision` | the answer and what would change it |
+//! | `summary` | the measurement in a reader's terms |
+//! | [`plan`] | the plan's types |
+//! | [`planning`] | all of it, in order |
 
+mod break_even;
+pub mod capacity;
+mod cost;
+mod decision;
 pub mod plan;
+pub mod planning;
 pub mod product;
+mod summary;
+pub mod traffic;
 
+pub use capacity::PlanError;
 pub use plan::Plan;
-pub use product::Product;
+pub use planning::{PlanOptions, SELF_HOST, plan};
+pub use product::{Product, ProductError};

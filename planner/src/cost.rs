@@ -1,0 +1,267 @@
+//! What an option costs a month at a volume: every line of DESIGN §4, summing to the total.
+
+use breakeven_hardware::{
+    ApiPrice, Usage, Usd, api_cost,
+    sheet::{Freshness, Term},
+};
+use breakeven_measurement::{Fraction, RequestRate, Workload};
+use jiff::civil::Date;
+use rust_decimal::Decimal;
+
+use crate::{
+    capacity::replicas_by_hour,
+    plan::{CostLine, Input, LineItem, OptionKind, Provenance},
+    product::{OnlyFor, Product},
+    traffic::{HOURS, HOURS_PER_MONTH, Week, mean_rate},
+};
+
+/// One option, ready to be costed at any volume.
+#[derive(Debug, Clone)]
+pub(crate) struct CostModel<'a> {
+    pub(crate) product: &'a Product,
+    pub(crate) week: &'a Week,
+    pub(crate) workload: &'a Workload,
+    pub(crate) success: Fraction,
+    pub(crate) supply: Supply<'a>,
+}
+
+/// Where the model calls of an option come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Supply<'a> {
+    /// Our replicas.
+    SelfHost { capacity: RequestRate, usd_per_hour: Usd, price_from: Provenance, capacity_from: Provenance },
+    /// A managed API.
+    Api { price: &'a ApiPrice, tokens_ratio: f64, as_of: Date },
+}
+
+impl CostModel<'_> {
+    /// Every line of the bill of a month with `requests` requests.
+    pub(crate) fn lines(&self, requests: f64) -> Vec<CostLine> {
+        let (base, retries, from) = self.model_calls(requests);
+        LineItem::ALL
+            .into_iter()
+            .map(|line| {
+                let mut parts: Vec<(Usd, Provenance)> = match line {
+                    LineItem::Inference => vec![(base, from.clone())],
+                    LineItem::Retries if retries != Usd::ZERO => vec![(retries, self.retries_from(&from))],
+                    _ => Vec::new(),
+                };
+                parts.extend(self.typed(line, requests));
+                let usd_per_month = parts.iter().map(|(usd, _)| *usd).sum();
+                CostLine { line, usd_per_month, from: joined(line, parts) }
+            })
+            .collect()
+    }
+
+    /// The bill's total. Always the sum of its lines.
+    pub(crate) fn total(&self, requests: f64) -> Usd {
+        self.lines(requests).iter().map(|line| line.usd_per_month).sum()
+    }
+
+    /// Total over successful outcomes, for comparing options over volume; `None` where nothing succeeds.
+    pub(crate) fn usd_per_success(&self, requests: f64) -> Option<f64> {
+        let successes = requests * self.success.get();
+        (successes > 0.0).then(|| self.total(requests).to_f64() / successes)
+    }
+
+    /// Replicas of each hour; `None` for an API.
+    pub(crate) fn replicas(&self, requests: f64) -> Option<Vec<u32>> {
+        let Supply::SelfHost { capacity, .. } = &self.supply else { return None };
+        let mean = mean_rate(requests, self.retries())?;
+        Some(replicas_by_hour(self.week, mean, *capacity, self.product.fleet.replicas_lost))
+    }
+
+    /// Replica-hours a month: reserved and owned machines pay for the most of the week always, the others for each
+    /// hour's own number.
+    pub(crate) fn replica_hours(&self, requests: f64) -> Option<Decimal> {
+        let by_hour = self.replicas(requests)?;
+        let month = decimal(HOURS_PER_MONTH);
+        Some(match self.product.fleet.term {
+            Term::OnDemand | Term::Spot => {
+                let total: u64 = by_hour.iter().map(|n| u64::from(*n)).sum();
+                Decimal::from(total) * month / Decimal::from(HOURS as u64)
+            }
+            Term::CapacityBlock | Term::Reserved1y | Term::Reserved3y | Term::Owned => {
+                Decimal::from(by_hour.iter().copied().max().unwrap_or(0)) * month
+            }
+        })
+    }
+
+    fn retries(&self) -> f64 {
+        self.product.success.retries_per_request.get()
+    }
+
+    /// Cost of first attempts, cost of retries, and where both come from. Retries take their share of all attempts.
+    fn model_calls(&self, requests: f64) -> (Usd, Usd, Provenance) {
+        let retries = self.retries();
+        match &self.supply {
+            Supply::SelfHost { usd_per_hour, price_from, capacity_from, capacity } => {
+                let hours = self.replica_hours(requests).unwrap_or_default();
+                let all = usd_per_hour.times(hours);
+                let of_retries = all.times(decimal(retries / (1.0 + retries)));
+                let from = Provenance::Computed {
+                    formula: "replica-hours a month x USD per replica-hour".to_owned(),
+                    inputs: vec![
+                        input("replica-hours a month", hours.round_dp(1), capacity_from.clone()),
+                        input("USD per replica-hour", usd_per_hour.0.normalize(), price_from.clone()),
+                        input("capacity of one replica", capacity, capacity_from.clone()),
+                        input("term", self.product.fleet.term, typed_at("fleet.term", None)),
+                    ],
+                };
+                (all - of_retries, of_retries, from)
+            }
+            Supply::Api { price, tokens_ratio, as_of } => {
+                let base: Usd =
+                    self.usages(requests, *tokens_ratio).iter().map(|u| api_cost(price, u).usd).sum();
+                let from = Provenance::Computed {
+                    formula: "tokens of every segment x the model's price, by kind of token".to_owned(),
+                    inputs: vec![
+                        input(
+                            "input tokens a request",
+                            format!("{:.1}", self.workload.mean_input_tokens()),
+                            typed_at("segment.input_tokens", None),
+                        ),
+                        input(
+                            "output tokens a request",
+                            format!("{:.1}", self.workload.mean_output_tokens()),
+                            typed_at("segment.output_tokens", None),
+                        ),
+                        input(
+                            "price",
+                            format!("{} / {}", price.provider, price.model),
+                            api_provenance(price, *as_of),
+                        ),
+                    ],
+                };
+                (base, base.times(decimal(retries)), from)
+            }
+        }
+    }
+
+    /// A month's usage, one a segment, since tiers are decided by a request's own length.
+    fn usages(&self, requests: f64, tokens_ratio: f64) -> Vec<Usage> {
+        let shares = self.workload.shares();
+        self.workload
+            .segments
+            .iter()
+            .zip(shares)
+            .map(|(segment, share)| {
+                let count = requests * share;
+                let tokens = |mean: f64| whole(count * mean * tokens_ratio);
+                Usage {
+                    requests: whole(count).max(1),
+                    uncached_input_tokens: tokens(segment.input_tokens.mean()),
+                    output_tokens: tokens(segment.output_tokens.mean()),
+                    ..Usage::default()
+                }
+            })
+            .collect()
+    }
+
+    /// What the product file types for a line.
+    fn typed(&self, line: LineItem, requests: f64) -> Vec<(Usd, Provenance)> {
+        let failures = decimal(requests) * (Decimal::ONE - decimal(self.success.get()));
+        let applies = |only: Option<OnlyFor>| match (only, &self.supply) {
+            (None, _)
+            | (Some(OnlyFor::SelfHost), Supply::SelfHost { .. })
+            | (Some(OnlyFor::Api), Supply::Api { .. }) => true,
+            (Some(OnlyFor::SelfHost), Supply::Api { .. }) | (Some(OnlyFor::Api), Supply::SelfHost { .. }) => {
+                false
+            }
+        };
+        let entries = self.product.costs.iter().enumerate();
+        entries
+            .filter(|(_, entry)| entry.line == line && applies(entry.only))
+            .map(|(index, entry)| {
+                let fixed = entry.usd_per_month.map_or(Usd::ZERO, |p| p.0);
+                let by_request = entry.usd_per_request.map_or(Usd::ZERO, |p| p.0.times(decimal(requests)));
+                let by_failure = entry.usd_per_failure.map_or(Usd::ZERO, |p| p.0.times(failures));
+                (fixed + by_request + by_failure, typed_at(&format!("cost[{index}]"), entry.note.clone()))
+            })
+            .collect()
+    }
+
+    fn retries_from(&self, base: &Provenance) -> Provenance {
+        Provenance::Computed {
+            formula: "the model calls' cost x retries' share of attempts".to_owned(),
+            inputs: vec![
+                input("retries a request", self.retries(), typed_at("success.retries_per_request", None)),
+                input("model calls", "as inference", base.clone()),
+            ],
+        }
+    }
+
+    /// The option as the plan shows it.
+    pub(crate) fn kind(&self, requests: f64) -> OptionKind {
+        match &self.supply {
+            Supply::SelfHost { usd_per_hour, price_from, .. } => OptionKind::SelfHost {
+                replicas: self.replicas(requests).and_then(|n| n.into_iter().max()).unwrap_or(0),
+                usd_per_replica_hour: *usd_per_hour,
+                term: self.product.fleet.term.to_string(),
+                price_from: price_from.clone(),
+            },
+            Supply::Api { price, as_of, .. } => OptionKind::Api {
+                provider: price.provider.clone(),
+                model: price.model.clone(),
+                price_from: api_provenance(price, *as_of),
+            },
+        }
+    }
+}
+
+/// The row behind an API's price.
+pub(crate) fn api_provenance(price: &ApiPrice, as_of: Date) -> Provenance {
+    let origin = &price.origin;
+    Provenance::PriceSheet {
+        row: format!("{} / {} ({}:{})", price.provider, price.model, origin.file, origin.line),
+        source: origin.source().to_owned(),
+        date: day_of(origin.as_of),
+        stale: origin.as_of.freshness(as_of) != Freshness::Fresh,
+    }
+}
+
+pub(crate) fn day_of(as_of: breakeven_hardware::AsOf) -> Option<Date> {
+    match as_of {
+        breakeven_hardware::AsOf::Day(date) | breakeven_hardware::AsOf::Month(date) => Some(date),
+        breakeven_hardware::AsOf::Undated => None,
+    }
+}
+
+/// A number typed into the product file.
+pub(crate) fn typed_at(path: &str, note: Option<String>) -> Provenance {
+    Provenance::Assumption { path: path.to_owned(), note }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "numbers are Copy and texts are made for this call")]
+pub(crate) fn input(name: &str, value: impl ToString, from: Provenance) -> Input {
+    Input { name: name.to_owned(), value: value.to_string(), from }
+}
+
+fn joined(line: LineItem, mut parts: Vec<(Usd, Provenance)>) -> Provenance {
+    match parts.len() {
+        0 => typed_at("(none)", Some(format!("the product file sets no {}: 0", line.label()))),
+        1 => parts.remove(0).1,
+        _ => Provenance::Computed {
+            formula: "sum of its parts".to_owned(),
+            inputs: parts
+                .into_iter()
+                .map(|(usd, from)| input("USD a month", usd.0.round_dp(2), from))
+                .collect(),
+        },
+    }
+}
+
+/// A decimal of a finite number; zero of anything else, which the product file's types already refuse.
+pub(crate) fn decimal(value: f64) -> Decimal {
+    Usd::from_f64(value).map_or(Decimal::ZERO, |usd| usd.0)
+}
+
+fn whole(value: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count from 0 up; a float cast saturates"
+    )]
+    let count = value.max(0.0).round() as u64;
+    count
+}

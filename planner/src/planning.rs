@@ -1,0 +1,507 @@
+//! From a product, a measurement and a price book to a plan. Pure: the day and the version are arguments.
+
+use breakeven_hardware::{
+    PriceBook, Usd,
+    sheet::{ComputeQuery, Freshness},
+};
+use breakeven_measurement::{Fraction, Measurement, RequestRate, Workload};
+use jiff::civil::Date;
+
+use crate::{
+    break_even::{break_even, volumes, with_capacity},
+    capacity::{PlanError, check, replica_capacity, replicas_for},
+    cost::{CostModel, Supply, day_of, decimal, input, typed_at},
+    decision::{Contest, decide},
+    plan::{
+        Assumption, BreakEven, BreakEvenOutcome, CostPoint, FORMAT, Fleet, LineItem, OptionKind, OptionPlan,
+        Plan, Provenance, ReplicaCapacity, TrafficSummary,
+    },
+    product::Product,
+    summary,
+    traffic::{Week, mean_rate},
+};
+
+/// What planning needs to know beside its inputs.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanOptions<'a> {
+    /// The day prices are judged against.
+    pub as_of: Date,
+    /// Plan on invalid levels and incomplete runs, and say so.
+    pub allow_invalid: bool,
+    /// Version written into the plan.
+    pub version: &'a str,
+}
+
+/// Option id of our own replicas.
+pub const SELF_HOST: &str = "self_host";
+
+/// Plans a product.
+///
+/// # Errors
+/// Where the measurement may not be planned on, or a number leaves the range of its type. An option that cannot be had is
+/// part of the plan, with its reason.
+pub fn plan(
+    product: &Product,
+    measurement: &Measurement,
+    prices: &PriceBook,
+    options: &PlanOptions<'_>,
+) -> Result<Plan, PlanError> {
+    let mut warnings = check(measurement, options.allow_invalid)?;
+    if measurement.workload != product.workload() || measurement.slo != product.slo() {
+        warnings.push(
+            "the measurement was made for another workload or SLO than the product file's; measure again for exact figures"
+                .to_owned(),
+        );
+    }
+    let workload = product.workload();
+    let week = Week::of(product);
+    let requests = product.traffic.requests_per_month.get();
+    let traffic = traffic_summary(product, &week, &workload)?;
+    let capacity = replica_capacity(measurement);
+    let capacity_from =
+        Provenance::Measured { run_id: measurement.run_id.clone(), path: "search.capacity.rate".to_owned() };
+
+    let own =
+        own_model(product, &week, &workload, measurement, prices, capacity.as_ref(), &capacity_from, options);
+    let apis = api_models(product, &week, &workload, prices, options.as_of);
+
+    let mut plans = vec![match &own {
+        Ok(model) => option_plan(SELF_HOST, &own_name(measurement), model, requests, capacity.as_ref()),
+        Err(reason) => infeasible(SELF_HOST, &own_name(measurement), reason, product),
+    }];
+    for (id, name, model) in &apis {
+        plans.push(match model {
+            Ok(model) => option_plan(id, name, model, requests, None),
+            Err(reason) => infeasible(id, name, reason, product),
+        });
+    }
+    plans.sort_by(|a, b| sort_key(a).total_cmp(&sort_key(b)));
+
+    let break_evens = match &own {
+        Ok(own) => apis
+            .iter()
+            .filter_map(|(id, name, api)| {
+                api.as_ref().ok().map(|api| break_even_of(id, name, own, api, capacity.as_ref()))
+            })
+            .collect(),
+        Err(_) => Vec::new(),
+    };
+    let own_plan = plans.iter().find(|p| p.id == SELF_HOST && p.infeasible.is_none());
+    let api_plan = plans.iter().find(|p| p.id != SELF_HOST && p.infeasible.is_none());
+    let api_model = api_plan
+        .and_then(|plan| apis.iter().find(|(id, ..)| *id == plan.id))
+        .and_then(|(_, _, model)| model.as_ref().ok());
+    let contest = Contest { own: own_plan.zip(own.as_ref().ok()), api: api_plan.zip(api_model) };
+    let decision = decide(&plans, &contest, &break_evens, &traffic);
+    let cost_curve = cost_curve(&plans, own.as_ref().ok(), &apis);
+    warnings.extend(price_warnings(&plans));
+    if matches!(
+        measurement.model.as_ref().map(|m| &m.weights),
+        Some(breakeven_models::WeightsOrigin::Random { .. })
+    ) {
+        warnings.push("measured on random weights: timings are real, texts are not".to_owned());
+    }
+    if own.is_ok() && product.fleet.usd_per_hour.is_some() {
+        warnings.push(
+            "the machine's hourly price is typed in the product file, not from a price sheet".to_owned(),
+        );
+    }
+    Ok(Plan {
+        format: FORMAT.to_owned(),
+        breakeven_version: options.version.to_owned(),
+        product: product.name.clone(),
+        as_of: options.as_of,
+        measured: summary::measured(measurement),
+        fleet: fleet(product, &week, &traffic, capacity, own.as_ref().ok(), capacity_from, requests),
+        traffic,
+        options: plans,
+        break_evens,
+        decision,
+        load_curve: summary::load_curve(measurement),
+        cost_curve,
+        assumptions: assumptions(product),
+        warnings,
+    })
+}
+
+fn traffic_summary(product: &Product, week: &Week, workload: &Workload) -> Result<TrafficSummary, PlanError> {
+    let requests = product.traffic.requests_per_month.get();
+    let retries = product.success.retries_per_request.get();
+    let rate = |value: f64| {
+        RequestRate::new(value).map_err(|_| PlanError::OutOfRange { what: "the traffic's rate", value })
+    };
+    let mean = mean_rate(requests, retries)
+        .ok_or(PlanError::OutOfRange { what: "`traffic.requests_per_month`", value: requests })?;
+    Ok(TrafficSummary {
+        requests_per_month: requests,
+        attempts_per_month: requests * (1.0 + retries),
+        mean_rate: mean,
+        peak_hour_rate: rate(mean.per_second() * week.peak_hour())?,
+        design_rate: rate(mean.per_second() * week.peak_ready())?,
+        mean_input_tokens: workload.mean_input_tokens(),
+        mean_output_tokens: workload.mean_output_tokens(),
+    })
+}
+
+fn own_name(measurement: &Measurement) -> String {
+    let model = measurement.model.as_ref().map_or("the model", |m| m.name.as_str());
+    format!("self-host {model}")
+}
+
+#[expect(clippy::too_many_arguments, reason = "the planner's inputs, read-only, in one place")]
+fn own_model<'a>(
+    product: &'a Product,
+    week: &'a Week,
+    workload: &'a Workload,
+    measurement: &Measurement,
+    prices: &PriceBook,
+    capacity: Option<&ReplicaCapacity>,
+    capacity_from: &Provenance,
+    options: &PlanOptions<'_>,
+) -> Result<CostModel<'a>, String> {
+    let capacity = capacity.ok_or_else(|| {
+        format!(
+            "no measured load meets the SLO ({}); relax it or measure a faster machine",
+            summary::slo_line(&measurement.slo)
+        )
+    })?;
+    let (usd_per_hour, price_from) = machine_price(product, prices, options.as_of)?;
+    Ok(CostModel {
+        product,
+        week,
+        workload,
+        success: product.success.probability,
+        supply: Supply::SelfHost {
+            capacity: capacity.rate,
+            usd_per_hour,
+            price_from,
+            capacity_from: capacity_from.clone(),
+        },
+    })
+}
+
+/// The machine's price: the sheet's row for the instance that the product names, else the product's own figure.
+fn machine_price(product: &Product, prices: &PriceBook, as_of: Date) -> Result<(Usd, Provenance), String> {
+    let fleet = &product.fleet;
+    if let Some(instance) = &fleet.instance {
+        let query = ComputeQuery {
+            instance: Some(instance.clone()),
+            term: Some(fleet.term),
+            ..ComputeQuery::default()
+        };
+        if let Some(row) = prices.find_compute(&query).first() {
+            let from = Provenance::PriceSheet {
+                row: format!(
+                    "{} {instance} {} ({}:{})",
+                    row.provider, row.term, row.origin.file, row.origin.line
+                ),
+                source: row.origin.source().to_owned(),
+                date: day_of(row.origin.as_of),
+                stale: row.origin.as_of.freshness(as_of) != Freshness::Fresh,
+            };
+            return Ok((row.usd_per_hour.0, from));
+        }
+        if fleet.usd_per_hour.is_none() {
+            return Err(format!(
+                "no price sheet has instance `{instance}` at term {}; add a row, or set fleet.usd_per_hour",
+                fleet.term
+            ));
+        }
+    }
+    let price = fleet.usd_per_hour.ok_or(
+        "no price for the machine: set fleet.instance to a row of a price sheet, or fleet.usd_per_hour",
+    )?;
+    Ok((price.0, typed_at("fleet.usd_per_hour", fleet.usd_per_hour_note.clone())))
+}
+
+type ApiModel<'a> = (String, String, Result<CostModel<'a>, String>);
+
+fn api_models<'a>(
+    product: &'a Product,
+    week: &'a Week,
+    workload: &'a Workload,
+    prices: &'a PriceBook,
+    as_of: Date,
+) -> Vec<ApiModel<'a>> {
+    let model_of = |choice: &crate::product::ApiChoice| {
+        let price = prices.find_api(&choice.provider, &choice.model).ok_or_else(|| {
+            format!(
+                "no price sheet has {} / {}; `breakeven prices` lists what there is",
+                choice.provider, choice.model
+            )
+        })?;
+        if price.is_withdrawn(as_of) {
+            return Err(format!("the provider withdrew it by {as_of}"));
+        }
+        Ok(CostModel {
+            product,
+            week,
+            workload,
+            success: choice.success_probability.unwrap_or(product.success.probability),
+            supply: Supply::Api {
+                price,
+                tokens_ratio: choice.tokens_ratio.map_or(1.0, crate::product::Positive::get),
+                as_of,
+            },
+        })
+    };
+    product
+        .apis
+        .iter()
+        .map(|choice| {
+            // A model name may already begin with its provider.
+            let name = if choice.model.starts_with(&format!("{}/", choice.provider)) {
+                choice.model.clone()
+            } else {
+                format!("{}/{}", choice.provider, choice.model)
+            };
+            (format!("api:{name}"), name, model_of(choice))
+        })
+        .collect()
+}
+
+fn option_plan(
+    id: &str,
+    name: &str,
+    model: &CostModel<'_>,
+    requests: f64,
+    capacity: Option<&ReplicaCapacity>,
+) -> OptionPlan {
+    let lines = model.lines(requests);
+    let usd_per_month: Usd = lines.iter().map(|l| l.usd_per_month).sum();
+    let successes = decimal(requests) * decimal(model.success.get());
+    let model_calls: Usd = lines
+        .iter()
+        .filter(|l| matches!(l.line, LineItem::Inference | LineItem::Retries))
+        .map(|l| l.usd_per_month)
+        .sum();
+    let output_tokens = decimal(requests * model.workload.mean_output_tokens());
+    let interval = capacity.and_then(|c| {
+        // A larger capacity is the cheaper end.
+        let cheap = with_capacity(model, c.high?).total(requests);
+        let dear = with_capacity(model, c.low?).total(requests);
+        Some((cheap, dear))
+    });
+    let busy = model.replica_hours(requests).and_then(|paid| {
+        let Supply::SelfHost { capacity, usd_per_hour, .. } = &model.supply else { return None };
+        let mean = mean_rate(requests, model.product.success.retries_per_request.get())?;
+        let busy = mean.per_second() / capacity.per_second() * crate::traffic::HOURS_PER_MONTH;
+        usd_per_hour.times(paid).per(decimal(busy))
+    });
+    OptionPlan {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        kind: model.kind(requests),
+        infeasible: None,
+        usd_per_month,
+        usd_per_request: usd_per_month.per(decimal(requests)).unwrap_or(Usd::ZERO),
+        success_probability: model.success,
+        usd_per_successful_outcome: usd_per_month.per(successes),
+        usd_per_month_interval: interval,
+        usd_per_busy_hour: busy,
+        usd_per_million_output_tokens: model_calls
+            .times(rust_decimal::Decimal::from(1_000_000))
+            .per(output_tokens),
+        lines,
+    }
+}
+
+/// An option that cannot be had: named with its reason, costed at nothing.
+fn infeasible(id: &str, name: &str, reason: &str, product: &Product) -> OptionPlan {
+    let none = typed_at("(none)", Some(reason.to_owned()));
+    let lines = LineItem::ALL
+        .into_iter()
+        .map(|line| crate::plan::CostLine { line, usd_per_month: Usd::ZERO, from: none.clone() })
+        .collect();
+    let kind = match id.strip_prefix("api:").and_then(|name| name.split_once('/')) {
+        Some((provider, model)) => {
+            OptionKind::Api { provider: provider.to_owned(), model: model.to_owned(), price_from: none }
+        }
+        None => OptionKind::SelfHost {
+            replicas: 0,
+            usd_per_replica_hour: Usd::ZERO,
+            term: product.fleet.term.to_string(),
+            price_from: none,
+        },
+    };
+    OptionPlan {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        kind,
+        infeasible: Some(reason.to_owned()),
+        lines,
+        usd_per_month: Usd::ZERO,
+        usd_per_request: Usd::ZERO,
+        success_probability: Fraction::ZERO,
+        usd_per_successful_outcome: None,
+        usd_per_month_interval: None,
+        usd_per_busy_hour: None,
+        usd_per_million_output_tokens: None,
+    }
+}
+
+fn sort_key(option: &OptionPlan) -> f64 {
+    match (&option.infeasible, option.usd_per_successful_outcome) {
+        (None, Some(price)) => price.to_f64(),
+        _ => f64::INFINITY,
+    }
+}
+
+fn break_even_of(
+    id: &str,
+    name: &str,
+    own: &CostModel<'_>,
+    api: &CostModel<'_>,
+    capacity: Option<&ReplicaCapacity>,
+) -> BreakEven {
+    let volume_at = |rate: Option<RequestRate>| match break_even(&with_capacity(own, rate?), api) {
+        BreakEvenOutcome::At { requests_per_month } => Some(requests_per_month),
+        BreakEvenOutcome::Always | BreakEvenOutcome::Never { .. } => None,
+    };
+    let interval = (volume_at(capacity.and_then(|c| c.high)), volume_at(capacity.and_then(|c| c.low)));
+    BreakEven { api: id.to_owned(), api_name: name.to_owned(), outcome: break_even(own, api), interval }
+}
+
+fn cost_curve(plans: &[OptionPlan], own: Option<&CostModel<'_>>, apis: &[ApiModel<'_>]) -> Vec<CostPoint> {
+    let model_of = |id: &str| {
+        if id == SELF_HOST {
+            own
+        } else {
+            apis.iter().find(|(api, ..)| api == id).and_then(|(_, _, model)| model.as_ref().ok())
+        }
+    };
+    volumes()
+        .into_iter()
+        .step_by(2)
+        .map(|volume| CostPoint {
+            requests_per_month: volume,
+            usd_per_month: plans
+                .iter()
+                .filter(|plan| plan.infeasible.is_none())
+                .filter_map(|plan| Some((plan.id.clone(), model_of(&plan.id)?.total(volume))))
+                .collect(),
+        })
+        .collect()
+}
+
+fn fleet(
+    product: &Product,
+    week: &Week,
+    traffic: &TrafficSummary,
+    capacity: Option<ReplicaCapacity>,
+    own: Option<&CostModel<'_>>,
+    capacity_from: Provenance,
+    requests: f64,
+) -> Fleet {
+    let by_hour = own.and_then(|model| model.replicas(requests)).unwrap_or_default();
+    let replicas = by_hour.iter().copied().max();
+    let naive = capacity
+        .as_ref()
+        .map(|c| replicas_for(traffic.peak_hour_rate.per_second(), c.rate.per_second()).max(1));
+    let utilization = capacity.as_ref().zip(replicas).and_then(|(c, n)| {
+        Fraction::new(traffic.mean_rate.per_second() / (c.rate.per_second() * f64::from(n))).ok()
+    });
+    let formula = "ceil(mean rate x busiest hour within the scale-up lag x burst factor / capacity of one replica) + replicas lost";
+    let inputs = vec![
+        input("mean rate", traffic.mean_rate, typed_at("traffic.requests_per_month", None)),
+        input("busiest hour x burst factor", format!("{:.2}", week.peak_ready()), typed_at("traffic", None)),
+        input(
+            "capacity of one replica",
+            capacity.as_ref().map_or_else(|| "none".to_owned(), |c| c.rate.to_string()),
+            capacity_from,
+        ),
+        input("replicas lost", product.fleet.replicas_lost, typed_at("fleet.replicas_lost", None)),
+    ];
+    Fleet {
+        replica_capacity: capacity,
+        replicas_naive: naive,
+        replicas,
+        replicas_lost: product.fleet.replicas_lost,
+        replicas_by_hour: by_hour,
+        headroom: utilization.and_then(|u| Fraction::new(1.0 - u.get()).ok()),
+        utilization,
+        from: Provenance::Computed { formula: formula.to_owned(), inputs },
+    }
+}
+
+fn price_warnings(plans: &[OptionPlan]) -> Vec<String> {
+    plans
+        .iter()
+        .filter(|plan| plan.infeasible.is_none())
+        .filter_map(|plan| {
+            let (OptionKind::SelfHost { price_from, .. } | OptionKind::Api { price_from, .. }) = &plan.kind;
+            match price_from {
+                Provenance::PriceSheet { stale: true, date: Some(date), .. } => {
+                    Some(format!("{}: its price was read on {date}, more than 180 days ago", plan.name))
+                }
+                Provenance::PriceSheet { stale: true, date: None, .. } => {
+                    Some(format!("{}: its price carries no date", plan.name))
+                }
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+/// Everything typed rather than measured or looked up.
+fn assumptions(product: &Product) -> Vec<Assumption> {
+    let typed = |path: &str, value: String, note: Option<&str>| Assumption {
+        path: path.to_owned(),
+        value,
+        note: note.map(str::to_owned),
+        default: false,
+    };
+    let (traffic, fleet) = (&product.traffic, &product.fleet);
+    let mut list = vec![
+        typed(
+            "traffic.requests_per_month",
+            crate::decision::thousands(traffic.requests_per_month.get()),
+            None,
+        ),
+        typed("traffic.burst_factor", format!("{} x the hour's mean", traffic.burst_factor.get()), None),
+        typed("success.probability", product.success.probability.to_string(), None),
+        typed("success.retries_per_request", product.success.retries_per_request.get().to_string(), None),
+        typed("fleet.replicas_lost", fleet.replicas_lost.to_string(), None),
+        typed("fleet.scale_up_lag", format!("{} s", fleet.scale_up_lag.0.as_secs_f64()), None),
+        typed("fleet.term", fleet.term.to_string(), None),
+    ];
+    if let Some(price) = fleet.usd_per_hour {
+        let value = format!("{} an hour", crate::decision::dollars(price.0));
+        list.push(typed("fleet.usd_per_hour", value, fleet.usd_per_hour_note.as_deref()));
+    }
+    for segment in &product.segments {
+        let (input, output) = (segment.input_tokens, segment.output_tokens);
+        let value = format!(
+            "weight {}, input median {} p90 {}, output median {} p90 {} tokens",
+            segment.weight.get(),
+            input.median(),
+            input.p90(),
+            output.median(),
+            output.p90()
+        );
+        list.push(typed(&format!("segment.{}", segment.name), value, None));
+    }
+    for api in &product.apis {
+        let path = format!("api.{}/{}", api.provider, api.model);
+        if let Some(success) = api.success_probability {
+            list.push(typed(&format!("{path}.success_probability"), success.to_string(), None));
+        }
+        let note = api.tokens_ratio.is_none().then_some("default: its tokenizer is taken to be ours");
+        let ratio = api.tokens_ratio.map_or(1.0, crate::product::Positive::get);
+        list.push(Assumption {
+            default: api.tokens_ratio.is_none(),
+            ..typed(&format!("{path}.tokens_ratio"), ratio.to_string(), note)
+        });
+    }
+    for (index, cost) in product.costs.iter().enumerate() {
+        let parts = [
+            cost.usd_per_month.map(|p| format!("{} a month", crate::decision::dollars(p.0))),
+            cost.usd_per_request.map(|p| format!("{} a request", crate::decision::dollars(p.0))),
+            cost.usd_per_failure.map(|p| format!("{} a failure", crate::decision::dollars(p.0))),
+        ];
+        let value: Vec<String> = parts.into_iter().flatten().collect();
+        let value = format!("{}: {}", cost.line.label(), value.join(" + "));
+        list.push(typed(&format!("cost[{index}]"), value, cost.note.as_deref()));
+    }
+    list
+}

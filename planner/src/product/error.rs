@@ -1,0 +1,32 @@
+//! What is wrong with a product file, and where.
+
+/// One mistake: file, line, what is there, what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}, line {line}: `{found}`: {message}")]
+pub struct ProductError {
+    /// The file as the caller names it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// The text of that line.
+    pub found: String,
+    /// What was expected, and the value.
+    pub message: String,
+}
+
+impl ProductError {
+    pub(crate) fn new(error: &toml::de::Error, text: &str, file: &str) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let found = text.lines().nth(line - 1).unwrap_or_default();
+        // Comments of the line are not part of the value.
+        let found = found.split(" #").next().unwrap_or(found).trim();
+        Self {
+            file: file.to_owned(),
+            line,
+            found: found.chars().take(120).collect(),
+            message: error.message().trim().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The product file: what the product is, its SLO, its traffic and its money, parsed once.
+
+mod error;
+mod text;
+
+use breakeven_hardware::sheet::Term;
+use breakeven_measurement::{Fraction, Lengths, Segment, Slo, Workload};
+use serde::{Deserialize, Deserializer, de};
+
+pub use error::ProductError;
+pub use text::{NonNegative, Positive, Price, TextDuration};
+
+use crate::plan::LineItem;
+
+/// A parsed product file. Unknown keys are errors, so that a typing mistake cannot silently mean a default.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    /// Name of the product.
+    pub name: String,
+    /// Which model to run ourselves.
+    pub model: ModelChoice,
+    /// What a good request is.
+    pub slo: SloTable,
+    /// Traffic segments; at least one.
+    #[serde(rename = "segment", deserialize_with = "at_least_one_segment")]
+    pub segments: Vec<SegmentTable>,
+    /// How much traffic, and when.
+    pub traffic: Traffic,
+    /// What succeeds.
+    pub success: Success,
+    /// How we would run it.
+    #[serde(default)]
+    pub fleet: FleetPolicy,
+    /// Managed APIs to compare with.
+    #[serde(rename = "api", default)]
+    pub apis: Vec<ApiChoice>,
+    /// The rest of the bill.
+    #[serde(rename = "cost", default)]
+    pub costs: Vec<CostEntry>,
+    /// How to measure.
+    #[serde(default)]
+    pub bench: BenchTable,
+}
+
+/// Which model to run ourselves.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelChoice {
+    /// A registry name, or a path to a GGUF file.
+    pub name: String,
+}
+
+/// `[slo]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SloTable {
+    /// Largest TTFT.
+    pub ttft: Option<TextDuration>,
+    /// Largest TPOT.
+    pub tpot: Option<TextDuration>,
+    /// Largest E2E latency.
+    pub e2e: Option<TextDuration>,
+    /// Share of all requests that must meet every target.
+    pub attainment: Fraction,
+}
+
+/// `[[segment]]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentTable {
+    /// Name.
+    pub name: String,
+    /// Relative share of requests.
+    pub weight: Positive,
+    /// Prompt lengths, in tokens of the benchmarked model.
+    pub input_tokens: Lengths,
+    /// Answer lengths.
+    pub output_tokens: Lengths,
+    /// Share of the prompt common to all requests of the segment.
+    pub shared_prefix: Option<Fraction>,
+}
+
+/// `[traffic]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traffic {
+    /// Requests a month of 730.5 hours, retries not included.
+    pub requests_per_month: Positive,
+    /// Relative load of the 24 hours of a day; flat where left out.
+    pub hour_of_day: Option<[NonNegative; 24]>,
+    /// Relative load Monday to Sunday; flat where left out.
+    pub day_of_week: Option<[NonNegative; 7]>,
+    /// Peak minute over the mean of its hour.
+    #[serde(default = "one")]
+    pub burst_factor: Positive,
+}
+
+fn one() -> Positive {
+    Positive::try_from(1.0).expect("1 is above 0")
+}
+
+/// `[success]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Success {
+    /// Share of requests that succeed, self-hosted.
+    pub probability: Fraction,
+    /// Extra attempts per request.
+    #[serde(default)]
+    pub retries_per_request: NonNegative,
+}
+
+/// `[fleet]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FleetPolicy {
+    /// Replicas that may be down without missing the SLO.
+    pub replicas_lost: u32,
+    /// Provisioning, weight load and warm-up.
+    pub scale_up_lag: TextDuration,
+    /// How the machines are paid.
+    #[serde(deserialize_with = "term")]
+    pub term: Term,
+    /// Instance of the price sheet that is like the measured machine.
+    pub instance: Option<String>,
+    /// Hourly price where no sheet has one.
+    pub usd_per_hour: Option<Price>,
+    /// Where that figure comes from.
+    pub usd_per_hour_note: Option<String>,
+}
+
+impl Default for FleetPolicy {
+    fn default() -> Self {
+        Self {
+            replicas_lost: 1,
+            scale_up_lag: TextDuration(std::time::Duration::from_secs(300)),
+            term: Term::OnDemand,
+            instance: None,
+            usd_per_hour: None,
+            usd_per_hour_note: None,
+        }
+    }
+}
+
+/// `[[api]]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiChoice {
+    /// Provider in the price sheet.
+    pub provider: String,
+    /// Model in the price sheet.
+    pub model: String,
+    /// Share of requests that succeed with it; the product's own where left out.
+    pub success_probability: Option<Fraction>,
+    /// Tokens of the same text in its tokenizer, over ours; 1 where left out.
+    pub tokens_ratio: Option<Positive>,
+}
+
+/// `[[cost]]`: one contribution to one line of the bill.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostEntry {
+    /// Which line.
+    pub line: LineItem,
+    /// A fixed amount a month.
+    pub usd_per_month: Option<Price>,
+    /// An amount a request.
+    pub usd_per_request: Option<Price>,
+    /// An amount for each request that does not succeed.
+    pub usd_per_failure: Option<Price>,
+    /// The kind of option it applies to; all where left out.
+    pub only: Option<OnlyFor>,
+    /// Where the figure comes from.
+    pub note: Option<String>,
+}
+
+/// Which options a cost applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnlyFor {
+    /// Our own replicas.
+    SelfHost,
+    /// Managed APIs.
+    Api,
+}
+
+/// `[bench]`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BenchTable {
+    /// Seed of schedules, lengths and prompts.
+    pub seed: u64,
+    /// Longest life of a request; 60 s where left out.
+    pub timeout: Option<TextDuration>,
+}
+
+fn term<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Term, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+fn at_least_one_segment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SegmentTable>, D::Error> {
+    let segments = Vec::<SegmentTable>::deserialize(deserializer)?;
+    if segments.is_empty() {
+        return Err(de::Error::custom("expected at least one [[segment]], found none"));
+    }
+    let mut names: Vec<&str> = segments.iter().map(|s| s.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair.first() == pair.last()).and_then(|p| p.first()) {
+        return Err(de::Error::custom(format!(
+            "expected segments of different names, found `{twice}` twice"
+        )));
+    }
+    Ok(segments)
+}
+
+impl Product {
+    /// Parses a product file.
+    ///
+    /// # Errors
+    /// One message with file, line, value and expectation.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ProductError> {
+        toml::from_str(text).map_err(|error| ProductError::new(&error, text, file))
+    }
+
+    /// What a good request is.
+    pub fn slo(&self) -> Slo {
+        let duration = |text: Option<TextDuration>| text.map(|t| t.0);
+        Slo {
+            ttft: duration(self.slo.ttft),
+            tpot: duration(self.slo.tpot),
+            e2e: duration(self.slo.e2e),
+            attainment: self.slo.attainment,
+        }
+    }
+
+    /// What the benchmark sends.
+    pub fn workload(&self) -> Workload {
+        let segments = self
+            .segments
+            .iter()
+            .map(|s| Segment {
+                name: s.name.clone(),
+                weight: s.weight.get(),
+                input_tokens: s.input_tokens,
+                output_tokens: s.output_tokens,
+                shared_prefix: s.shared_prefix.unwrap_or(Fraction::ZERO),
+            })
+            .collect();
+        Workload { segments }
+    }
+}
