@@ -1,0 +1,206 @@
+//! The decision on one terminal screen: the answer first, then the tables behind it.
+
+use breakeven_planner::Plan;
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+
+use crate::view::{LEVEL_HEADS, OptionView, View};
+
+/// Narrower than this, tables stop being tables.
+const MIN_WIDTH: usize = 48;
+/// Assumptions a short report names; the rest are counted.
+const ASSUMPTIONS_SHOWN: usize = 5;
+
+/// Renders the plan for a terminal `width` columns wide, with ANSI colour where asked.
+pub fn render(plan: &Plan, width: usize, color: bool) -> String {
+    let view = View::of(plan);
+    let mut page = Page { out: String::new(), width: width.max(MIN_WIDTH), color };
+    page.line(&format!("{} — plan of {}", plain(&view.product), view.as_of), Style::Dim);
+    page.wrapped(&view.headline, "", Style::Answer);
+
+    page.section("Options, cheapest per successful outcome first");
+    page.table(decision_table(&view.options));
+    page.section("Measured");
+    for (name, value) in &view.measured {
+        page.wrapped(&format!("{name}: {value}"), "  ", Style::Plain);
+    }
+    page.table(level_table(&view));
+    for finding in &view.findings {
+        page.wrapped(finding, "  - ", Style::Plain);
+    }
+    page.section("Fleet");
+    page.wrapped(&view.traffic, "  ", Style::Plain);
+    page.wrapped(&view.fleet, "  ", Style::Plain);
+    page.list("Break-even", &view.break_evens, Style::Plain);
+    page.list("What would change this", &view.would_change, Style::Plain);
+    for option in view.billed() {
+        page.bill(option);
+    }
+    page.assumptions(&view);
+    page.list("Warnings", &view.warnings, Style::Warning);
+    page.list("Prices", &view.sources, Style::Plain);
+    page.out
+}
+
+fn decision_table(options: &[OptionView]) -> Table {
+    let mut table = new_table();
+    table.set_header(vec!["option", "USD/month", "USD/1,000 req", "USD/success", "note"]);
+    for option in options {
+        let mark = if option.chosen { "> " } else { "  " };
+        table.add_row(vec![
+            format!("{mark}{}", plain(&option.name)),
+            option.per_month.clone(),
+            option.per_thousand.clone(),
+            option.per_success.clone(),
+            plain(&option.note),
+        ]);
+    }
+    align_right(&mut table, 1..4);
+    table
+}
+
+fn level_table(view: &View) -> Table {
+    let mut table = new_table();
+    table.set_header(LEVEL_HEADS.to_vec());
+    for level in &view.levels {
+        table.add_row(level.cells.clone());
+    }
+    align_right(&mut table, 1..8);
+    table
+}
+
+fn new_table() -> Table {
+    let mut table = Table::new();
+    // One rule under the heads; more lines would cost the reader's ten seconds.
+    let head = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(head));
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
+    for index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// Text from files without control characters: a product's name must not drive the terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// How a line is drawn.
+#[derive(Debug, Clone, Copy)]
+enum Style {
+    Plain,
+    Answer,
+    Heading,
+    Warning,
+    Dim,
+}
+
+/// The screen being written.
+#[derive(Debug)]
+struct Page {
+    out: String,
+    width: usize,
+    color: bool,
+}
+
+impl Page {
+    fn line(&mut self, text: &str, style: Style) {
+        let code = match style {
+            Style::Plain => "",
+            Style::Answer => "\x1b[1;32m",
+            Style::Heading => "\x1b[1m",
+            Style::Warning => "\x1b[33m",
+            Style::Dim => "\x1b[2m",
+        };
+        if self.color && !code.is_empty() {
+            self.out.push_str(code);
+            self.out.push_str(text);
+            self.out.push_str("\x1b[0m");
+        } else {
+            self.out.push_str(text);
+        }
+        self.out.push('\n');
+    }
+
+    /// Text broken at words, later lines indented as far as the lead.
+    fn wrapped(&mut self, text: &str, lead: &str, style: Style) {
+        let text = plain(text);
+        let indent = " ".repeat(lead.chars().count());
+        let mut line = lead.to_owned();
+        let mut empty = true;
+        for word in text.split_whitespace() {
+            if !empty && line.chars().count() + 1 + word.chars().count() > self.width {
+                self.line(&line, style);
+                line.clone_from(&indent);
+                empty = true;
+            }
+            if !empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+            empty = false;
+        }
+        self.line(&line, style);
+    }
+
+    fn section(&mut self, title: &str) {
+        self.out.push('\n');
+        self.line(title, Style::Heading);
+    }
+
+    fn list(&mut self, title: &str, items: &[String], style: Style) {
+        if items.is_empty() {
+            return;
+        }
+        self.section(title);
+        for item in items {
+            self.wrapped(item, "  - ", style);
+        }
+    }
+
+    fn table(&mut self, mut table: Table) {
+        table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
+        for line in table.lines() {
+            self.line(line.trim_end(), Style::Plain);
+        }
+    }
+
+    fn bill(&mut self, option: &OptionView) {
+        self.section(&format!("Bill a month: {}", plain(&option.name)));
+        let set = option.lines.iter().filter(|line| !line.zero);
+        let amount_width = option.lines.iter().map(|line| line.amount.len()).max().unwrap_or(0);
+        let amount_width = amount_width.max(option.per_month.len());
+        for line in set {
+            self.line(&format!("  {:<17} {:>amount_width$}", line.label, line.amount), Style::Plain);
+        }
+        self.line(&format!("  {:<17} {:>amount_width$}", "total", option.per_month), Style::Heading);
+        let zeros: Vec<&str> = option.lines.iter().filter(|line| line.zero).map(|line| line.label).collect();
+        if !zeros.is_empty() {
+            self.wrapped(&format!("{} set to zero: {}", zeros.len(), zeros.join(", ")), "  ", Style::Dim);
+        }
+    }
+
+    fn assumptions(&mut self, view: &View) {
+        self.section(&format!("Assumptions: {} typed, {} defaults", view.typed, view.defaults));
+        // What somebody typed for this product comes before the defaults, in the plan's order.
+        let typed = view.assumptions.iter().filter(|assumption| !assumption.default);
+        let defaults = view.assumptions.iter().filter(|assumption| assumption.default);
+        for assumption in typed.chain(defaults).take(ASSUMPTIONS_SHOWN) {
+            let note =
+                if assumption.note.is_empty() { String::new() } else { format!(" ({})", assumption.note) };
+            self.wrapped(&format!("{} = {}{note}", assumption.path, assumption.value), "  - ", Style::Plain);
+        }
+        let shown = view.assumptions.len().min(ASSUMPTIONS_SHOWN);
+        if view.assumptions.len() > shown {
+            self.line(
+                &format!("  … and {} more in the HTML report", view.assumptions.len() - shown),
+                Style::Dim,
+            );
+        }
+    }
+}

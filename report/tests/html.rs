@@ -1,0 +1,117 @@
+//! The page: escaped, self-contained, complete.
+
+mod support;
+
+use breakeven_planner::plan::LineItem;
+use breakeven_report::format::money;
+use breakeven_report::{html, terminal};
+
+fn page() -> String {
+    html::render(&support::plan()).unwrap()
+}
+
+#[test]
+fn names_from_files_stay_text() {
+    let evil = "</title><script>alert(1)</script><img src=x onerror='a'>\"";
+    let mut plan = support::plan();
+    plan.product = evil.to_owned();
+    plan.measured.model = evil.to_owned();
+    plan.measured.machine = evil.to_owned();
+    plan.decision.headline = evil.to_owned();
+    plan.warnings = vec![evil.to_owned()];
+    for option in &mut plan.options {
+        option.name = evil.to_owned();
+    }
+    for entry in &mut plan.break_evens {
+        entry.api_name = evil.to_owned();
+    }
+    for assumption in &mut plan.assumptions {
+        assumption.note = Some(evil.to_owned());
+    }
+    let page = html::render(&plan).unwrap();
+    assert!(!page.contains("<script"));
+    assert!(!page.contains("<img"));
+    assert!(page.contains("&lt;script&gt;"));
+}
+
+#[test]
+fn nothing_is_fetched() {
+    let page = page();
+    for load in ["src=", "href=", "url(", "@import", "<link", "<script", "<iframe"] {
+        assert!(!page.contains(load), "{load}");
+    }
+    assert!(page.contains("prices.example"), "sources are named as text");
+}
+
+/// The parts of the page that are charts.
+fn charts(page: &str) -> Vec<&str> {
+    page.split("<svg ").skip(1).filter_map(|rest| rest.split("</svg>").next()).collect()
+}
+
+#[test]
+fn charts_hold_every_point() {
+    let plan = support::plan();
+    let page = page();
+    let charts = charts(&page);
+    assert_eq!(charts.len(), 3);
+    let dots: Vec<usize> = charts.iter().map(|chart| chart.matches("<circle").count()).collect();
+    let load = 2 * plan.load_curve.len();
+    assert_eq!(dots, [load, load, plan.options.len() * plan.cost_curve.len()]);
+    for chart in charts {
+        assert!(chart.contains("role=\"img\" aria-label="));
+        assert!(!chart.contains("\"#000000\""), "ink follows the theme");
+    }
+    for level in ["baseline", "expected", "stress"] {
+        assert!(self::charts(&page)[0].contains(level), "{level} is marked");
+    }
+    assert!(self::charts(&page)[2].contains("break-even 11,680"));
+}
+
+#[test]
+fn charts_survive_an_empty_plan() {
+    let mut plan = support::plan();
+    plan.load_curve.clear();
+    plan.cost_curve.clear();
+    plan.options.clear();
+    plan.break_evens.clear();
+    plan.measured.levels.clear();
+    plan.decision.choice = None;
+    assert_eq!(charts(&html::render(&plan).unwrap()).len(), 3);
+    assert!(terminal::render(&plan, 10, false).contains("Fleet"));
+}
+
+#[test]
+fn every_option_and_every_line_is_there() {
+    let plan = support::plan();
+    let page = page();
+    let table = page.split("id=\"cost-lines\"").nth(1).unwrap().split("</table>").next().unwrap();
+    for line in LineItem::ALL {
+        assert!(table.contains(&format!("<th scope=\"row\">{}</th>", line.label())), "{}", line.label());
+    }
+    assert_eq!(table.matches("<td class=\"n").count(), plan.options.len() * (LineItem::ALL.len() + 1));
+    for option in &plan.options {
+        assert!(table.contains(&option.name), "{}", option.name);
+        for line in &option.lines {
+            assert!(table.contains(&money(line.usd_per_month)));
+        }
+    }
+    let captions = page.matches("<caption>").count();
+    assert_eq!(captions, page.matches("<table").count());
+}
+
+#[test]
+fn terminal_and_page_print_the_same_numbers() {
+    let plan = support::plan();
+    let page = page();
+    let text = terminal::render(&plan, 200, false);
+    for option in &plan.options {
+        let amounts = [
+            money(option.usd_per_month),
+            money(option.usd_per_request.times(1000.into())),
+            money(option.usd_per_successful_outcome.unwrap()),
+        ];
+        for amount in amounts {
+            assert!(page.contains(&amount) && text.contains(&amount), "{amount}");
+        }
+    }
+}
