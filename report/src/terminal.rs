@@ -1,12 +1,16 @@
 //! The decision on one terminal screen: the answer first, then the tables behind it.
 
 use breakeven_planner::Plan;
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 
 use crate::view::{LEVEL_HEADS, OptionView, View};
 
 /// Narrower than this, tables stop being tables.
 const MIN_WIDTH: usize = 48;
+/// From here on the notes stand beside the options, below it under the table.
+const NOTES_BESIDE: usize = 88;
+/// Blanks around a cell and the gap to the next.
+const PADDING: usize = 3;
 /// Assumptions a short report names; the rest are counted.
 const ASSUMPTIONS_SHOWN: usize = 5;
 
@@ -18,12 +22,18 @@ pub fn render(plan: &Plan, width: usize, color: bool) -> String {
     page.wrapped(&view.headline, "", Style::Answer);
 
     page.section("Options, cheapest per successful outcome first");
-    page.table(decision_table(&view.options));
+    let notes_beside = page.width >= NOTES_BESIDE;
+    page.table(decision_table(&view.options, notes_beside));
+    if !notes_beside {
+        for option in view.options.iter().filter(|option| !option.note.is_empty()) {
+            page.wrapped(&format!("{}: {}", option.name, option.note), "  - ", Style::Plain);
+        }
+    }
     page.section("Measured");
     for (name, value) in &view.measured {
         page.wrapped(&format!("{name}: {value}"), "  ", Style::Plain);
     }
-    page.table(level_table(&view));
+    page.table(level_table(&view, page.width));
     for finding in &view.findings {
         page.wrapped(finding, "  - ", Style::Plain);
     }
@@ -41,30 +51,54 @@ pub fn render(plan: &Plan, width: usize, color: bool) -> String {
     page.out
 }
 
-fn decision_table(options: &[OptionView]) -> Table {
+fn decision_table(options: &[OptionView], notes: bool) -> Table {
     let mut table = new_table();
-    table.set_header(vec!["option", "USD/month", "USD/1,000 req", "USD/success", "note"]);
+    let mut heads = vec!["option", "USD/month", "USD/1,000 req", "USD/success"];
+    if notes {
+        heads.push("note");
+    }
+    table.set_header(heads);
     for option in options {
         let mark = if option.chosen { "> " } else { "  " };
-        table.add_row(vec![
+        let mut cells = vec![
             format!("{mark}{}", plain(&option.name)),
             option.per_month.clone(),
             option.per_thousand.clone(),
             option.per_success.clone(),
-            plain(&option.note),
-        ]);
+        ];
+        if notes {
+            cells.push(plain(&option.note));
+        }
+        table.add_row(cells);
     }
     align_right(&mut table, 1..4);
     table
 }
 
-fn level_table(view: &View) -> Table {
+/// One row a level; one column a level where that is too wide.
+fn level_table(view: &View, width: usize) -> Table {
     let mut table = new_table();
     table.set_header(LEVEL_HEADS.to_vec());
     for level in &view.levels {
         table.add_row(level.cells.clone());
     }
     align_right(&mut table, 1..8);
+    let natural: usize =
+        table.column_max_content_widths().iter().map(|column| usize::from(*column) + PADDING).sum();
+    if natural <= width {
+        return table;
+    }
+    let mut table = new_table();
+    for (index, head) in LEVEL_HEADS.iter().enumerate() {
+        let values = view.levels.iter().map(|level| level.cells.get(index).cloned().unwrap_or_default());
+        let cells: Vec<String> = std::iter::once((*head).to_owned()).chain(values).collect();
+        if index == 0 {
+            table.set_header(cells);
+        } else {
+            table.add_row(cells);
+        }
+    }
+    align_right(&mut table, 1..view.levels.len() + 1);
     table
 }
 
@@ -81,6 +115,8 @@ fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
     for index in columns {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
+            // A number broken over two lines is another number.
+            column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
 }

@@ -217,7 +217,7 @@ fn levels(plan: &Plan) -> Vec<LevelView> {
                 level.name.to_string(),
                 rate(level.offered_per_second),
                 rate(level.achieved_per_second),
-                percent(level.goodput.map(|share| share.get())),
+                percent(level.goodput.map(breakeven_measurement::Fraction::get)),
                 seconds(level.ttft_p50_seconds),
                 seconds(level.ttft_p95_seconds),
                 seconds(level.tpot_p50_seconds),
@@ -294,7 +294,7 @@ fn fleet(plan: &Plan) -> String {
 }
 
 fn crossing(entry: &BreakEven) -> String {
-    let end = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), volume);
+    let end = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), volume);
     let interval = match entry.interval {
         (None, None) => String::new(),
         (low, high) => format!(" ({} to {})", end(low), end(high)),

@@ -1,5 +1,7 @@
 //! Terminal and markdown output, letter for letter.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that does not parse is a failed test")]
+
 mod support;
 
 #[test]

@@ -1,5 +1,7 @@
 //! The page: escaped, self-contained, complete.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that does not parse is a failed test")]
+
 mod support;
 
 use breakeven_planner::plan::LineItem;
