@@ -23,6 +23,9 @@ const SERIES: [RGBColor; 8] = [
 /// Lines beyond these would be a tangle; the table has them all.
 const OPTIONS_DRAWN: usize = SERIES.len();
 
+/// Nothing measured or billed is larger; what is, would only break the axes.
+const LARGEST: f64 = 1e18;
+
 /// A drawn chart and the key to its lines, which the page sets as text so that it stays legible on a phone.
 #[derive(Debug, Serialize)]
 pub(crate) struct Chart {
@@ -62,9 +65,9 @@ pub(crate) fn throughput(plan: &Plan) -> Result<Chart, HtmlError> {
         Some((point.offered_per_second, point.offered_per_second * point.goodput?.get()))
     });
     let series = [series("achieved", achieved), series("within the SLO", good)];
-    let top = highest(&series, 0.1) * 1.15;
-    let widest = plan.load_curve.iter().map(|point| point.offered_per_second).fold(0.1, f64::max) * 1.08;
-    let marks = level_marks(plan);
+    let top = above(series.iter().flat_map(|one| one.points.iter().map(|point| point.1))) * 1.15;
+    let widest = widest(plan);
+    let marks = level_marks(plan, widest);
     let frame = Frame {
         title: "Throughput against offered load",
         x_label: "offered, requests/s",
@@ -84,9 +87,10 @@ pub(crate) fn latency(plan: &Plan) -> Result<Chart, HtmlError> {
     let p95 =
         plan.load_curve.iter().filter_map(|point| Some((point.offered_per_second, point.ttft_p95_seconds?)));
     let series = [series("TTFT p50", p50), series("TTFT p95", p95)];
-    let (low, high) = positive_bounds(series.iter().flat_map(|one| one.points.iter().map(|point| point.1)));
-    let widest = plan.load_curve.iter().map(|point| point.offered_per_second).fold(0.1, f64::max) * 1.08;
-    let marks = level_marks(plan);
+    let (low, high) =
+        decades(positive_bounds(series.iter().flat_map(|one| one.points.iter().map(|point| point.1))));
+    let widest = widest(plan);
+    let marks = level_marks(plan, widest);
     let frame = Frame {
         title: "Time to first token against offered load",
         x_label: "offered, requests/s",
@@ -96,7 +100,7 @@ pub(crate) fn latency(plan: &Plan) -> Result<Chart, HtmlError> {
         series: &series,
         marks: &marks,
     };
-    draw(&frame, 0.0..widest, (low * 0.8..high * 1.3).log_scale())
+    draw(&frame, 0.0..widest, (low..high).log_scale())
 }
 
 /// Monthly cost against volume, both on logarithmic axes, one line an option.
@@ -114,7 +118,7 @@ pub(crate) fn cost(plan: &Plan) -> Result<Chart, HtmlError> {
         })
         .collect();
     let x = positive_bounds(lines.iter().flat_map(|one| one.points.iter().map(|point| point.0)));
-    let y = positive_bounds(lines.iter().flat_map(|one| one.points.iter().map(|point| point.1)));
+    let y = decades(positive_bounds(lines.iter().flat_map(|one| one.points.iter().map(|point| point.1))));
     let mut marks: Vec<(f64, String)> = plan
         .break_evens
         .iter()
@@ -136,23 +140,30 @@ pub(crate) fn cost(plan: &Plan) -> Result<Chart, HtmlError> {
         series: &lines,
         marks: &marks,
     };
-    draw(&frame, (x.0..x.1 * 1.05).log_scale(), (y.0 * 0.7..y.1 * 1.6).log_scale())
+    draw(&frame, (x.0..x.1 * 1.05).log_scale(), (y.0..y.1).log_scale())
 }
 
 fn series(name: &str, points: impl Iterator<Item = (f64, f64)>) -> Series {
-    let mut points: Vec<_> = points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+    let mut points: Vec<_> = points.filter(|(x, y)| x.abs() <= LARGEST && y.abs() <= LARGEST).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     Series { name: name.to_owned(), points }
 }
 
-fn highest(series: &[Series], floor: f64) -> f64 {
-    series.iter().flat_map(|one| one.points.iter().map(|point| point.1)).fold(floor, f64::max)
+/// The highest value; 1 where there is none above zero, so that an axis always has a length.
+fn above(values: impl Iterator<Item = f64>) -> f64 {
+    let high = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
+    if high > 0.0 { high.min(LARGEST) } else { 1.0 }
+}
+
+/// Whole decades around two positive values: a logarithmic axis labels only these.
+fn decades((low, high): (f64, f64)) -> (f64, f64) {
+    (10f64.powf(low.log10().floor()) * 0.99, 10f64.powf(high.log10().ceil()) * 1.01)
 }
 
 /// Lowest and highest positive value; a decade where there are none or one.
 fn positive_bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values
-        .filter(|value| *value > 0.0 && value.is_finite())
+        .filter(|value| (1.0 / LARGEST..LARGEST).contains(value))
         .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
     if high == 0.0 {
         (1.0, 10.0)
@@ -163,8 +174,18 @@ fn positive_bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     }
 }
 
-fn level_marks(plan: &Plan) -> Vec<(f64, String)> {
-    plan.measured.levels.iter().map(|level| (level.offered_per_second, level.name.to_string())).collect()
+/// The end of the offered-load axis: points and level marks all fit.
+fn widest(plan: &Plan) -> f64 {
+    let points = plan.load_curve.iter().map(|point| point.offered_per_second);
+    let levels = plan.measured.levels.iter().map(|level| level.offered_per_second);
+    above(points.chain(levels)) * 1.08
+}
+
+/// Marks outside the axis are left out: the plotting library overflows on far ones.
+fn level_marks(plan: &Plan, widest: f64) -> Vec<(f64, String)> {
+    let levels =
+        plan.measured.levels.iter().filter(|level| (0.0..=widest).contains(&level.offered_per_second));
+    levels.map(|level| (level.offered_per_second, level.name.to_string())).collect()
 }
 
 fn draw<X, Y>(frame: &Frame<'_>, x: X, y: Y) -> Result<Chart, HtmlError>
@@ -208,9 +229,9 @@ where
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&root)
         .margin(10)
-        .margin_right(24)
-        .x_label_area_size(46)
-        .y_label_area_size(84)
+        .margin_right(60)
+        .x_label_area_size(52)
+        .y_label_area_size(118)
         .build_cartesian_2d(x, y)
         .map_err(|error| error.to_string())?;
     let top = chart.y_range().end;
@@ -225,16 +246,16 @@ where
         .y_labels(6)
         .x_label_formatter(&frame.x_format)
         .y_label_formatter(&frame.y_format)
-        .label_style(("sans-serif", 13))
-        .axis_desc_style(("sans-serif", 14))
+        .label_style(("sans-serif", 17))
+        .axis_desc_style(("sans-serif", 18))
         .draw()
         .map_err(|error| error.to_string())?;
     for (index, (at, text)) in frame.marks.iter().enumerate() {
         let line = [(*at, bottom), (*at, top)];
         chart.draw_series(LineSeries::new(line, BLACK.mix(0.45))).map_err(|error| error.to_string())?;
         // Neighbouring labels step down so that close marks do not overprint.
-        let drop = 4 + 16 * i32::try_from(index % 6).unwrap_or(0);
-        let label = EmptyElement::at((*at, top)) + Text::new(text.clone(), (5, drop), ("sans-serif", 13));
+        let drop = 4 + 18 * i32::try_from(index % 6).unwrap_or(0);
+        let label = EmptyElement::at((*at, top)) + Text::new(text.clone(), (5, drop), ("sans-serif", 17));
         chart.draw_series(std::iter::once(label)).map_err(|error| error.to_string())?;
     }
     for (one, color) in frame.series.iter().zip(SERIES) {

@@ -117,3 +117,37 @@ fn terminal_and_page_print_the_same_numbers() {
         }
     }
 }
+
+#[test]
+fn a_narrow_range_still_has_labelled_axes() {
+    let mut plan = support::plan();
+    for point in &mut plan.load_curve {
+        point.offered_per_second /= 1000.0;
+        point.ttft_p50_seconds = Some(0.31);
+        point.ttft_p95_seconds = Some(0.42);
+    }
+    for level in &mut plan.measured.levels {
+        level.offered_per_second /= 1000.0;
+    }
+    let page = html::render(&plan).unwrap();
+    let latency = charts(&page)[1];
+    assert!(latency.contains("100 ms") && latency.contains("\n1 s\n"), "{latency}");
+    assert!(latency.contains("\n0.001\n"), "{latency}");
+}
+
+#[test]
+fn absurd_numbers_do_not_break_the_charts() {
+    let mut plan = support::plan();
+    plan.traffic.requests_per_month = 1e300;
+    for (index, point) in plan.load_curve.iter_mut().enumerate() {
+        point.offered_per_second = if index == 0 { 0.0 } else { 1e300 };
+        point.ttft_p50_seconds = Some(-1.0);
+    }
+    for level in &mut plan.measured.levels {
+        level.offered_per_second = 1e300;
+    }
+    for point in &mut plan.cost_curve {
+        point.requests_per_month = 0.0;
+    }
+    assert_eq!(charts(&html::render(&plan).unwrap()).len(), 3);
+}
