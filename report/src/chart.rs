@@ -1,6 +1,6 @@
 //! Charts as inline SVG: drawn by plotters, coloured for light and dark pages, named for screen readers.
 
-use breakeven_planner::plan::{BreakEvenOutcome, Plan};
+use breakeven_planner::plan::{BreakEvenOutcome, OptionKind, OptionPlan, Plan};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 use serde::Serialize;
@@ -105,9 +105,12 @@ pub(crate) fn latency(plan: &Plan) -> Result<Chart, HtmlError> {
 
 /// Monthly cost against volume, both on logarithmic axes, one line an option.
 pub(crate) fn cost(plan: &Plan) -> Result<Chart, HtmlError> {
-    let lines: Vec<Series> = plan
-        .options
-        .iter()
+    // Self-host first: it is one side of every crossing, so it is drawn however many options rank before it.
+    let is_own = |option: &&OptionPlan| matches!(option.kind, OptionKind::SelfHost { .. });
+    let own = plan.options.iter().filter(is_own);
+    let others = plan.options.iter().filter(|option| !is_own(option));
+    let lines: Vec<Series> = own
+        .chain(others)
         .take(OPTIONS_DRAWN)
         .map(|option| {
             let points = plan.cost_curve.iter().filter_map(|point| {

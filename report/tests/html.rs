@@ -151,3 +151,18 @@ fn absurd_numbers_do_not_break_the_charts() {
     }
     assert_eq!(charts(&html::render(&plan).unwrap()).len(), 3);
 }
+
+#[test]
+fn self_host_is_drawn_among_many_options() {
+    let mut plan = support::plan();
+    let own = plan.options.remove(1);
+    for index in 0..20 {
+        let mut more = plan.options[0].clone();
+        more.id = format!("api:more/{index}");
+        plan.options.push(more);
+    }
+    plan.options.push(own);
+    let page = html::render(&plan).unwrap();
+    let key = page.split("class=\"key\"").nth(3).unwrap().split("</ul>").next().unwrap();
+    assert!(key.contains("self-host"), "{key}");
+}
