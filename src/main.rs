@@ -1,2 +1,40 @@
-//! `breakeven`: the command line.
-fn main() {}
+//! `breakeven`: should we run this model ourselves, on what hardware, and what does it really cost against a managed API?
+
+mod bench;
+mod cli;
+mod console;
+mod hardware;
+mod init;
+mod model;
+mod plan;
+mod prices;
+mod progress;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use console::Answer;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Plan(arguments) => plan::plan(&arguments),
+        Command::Report(arguments) => report::report(&arguments),
+        Command::Init(arguments) => init::init(&arguments),
+        Command::Hardware => hardware::hardware(),
+        Command::Prices(arguments) => prices::prices(&arguments),
+    };
+    match outcome {
+        Ok(answer) => answer.exit_code(),
+        Err(error) if console::is_broken_pipe(&error) => Answer::Yes.exit_code(),
+        Err(error) => {
+            console::error(&error);
+            ExitCode::from(console::EXIT_BAD_INPUT)
+        }
+    }
+}

@@ -24,8 +24,13 @@ pub enum Pacing {
     Precise,
 }
 
-/// How long before an arrival the precise sender leaves the timer, which wakes up to a millisecond late.
-const SPIN: Duration = Duration::from_micros(1_500);
+/// How long before an arrival the precise sender leaves the timer: on a machine whose cores all compute, a sleeper may
+/// wake milliseconds late.
+const LONGEST_SPIN: Duration = Duration::from_millis(4);
+/// The same at high rates, where the sender is awake anyway.
+const SHORTEST_SPIN: Duration = Duration::from_micros(200);
+/// Share of the mean gap between arrivals that may be spun away.
+const SPIN_SHARE: f64 = 0.05;
 
 /// One attempt, in time since the start of its schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,12 +131,14 @@ pub async fn drive(
     let drain_end = settings.drain.map(|drain| start + last_due + drain);
     let mut stopping = false;
     let mut in_flight = 0u64;
+    let mean_gap = last_due.as_secs_f64() / (progress.scheduled.max(1) as f64);
+    let spin = Duration::from_secs_f64(mean_gap * SPIN_SHARE).clamp(SHORTEST_SPIN, LONGEST_SPIN);
 
     while in_flight > 0 || !waiting.is_empty() {
         let next_due = waiting.front().map(|(due, _)| start + *due);
         let wake = match settings.pacing {
             Pacing::Timer => next_due,
-            Pacing::Precise => next_due.map(|due| due.checked_sub(SPIN).unwrap_or(due)),
+            Pacing::Precise => next_due.map(|due| due.checked_sub(spin).unwrap_or(due)),
         };
         tokio::select! {
             biased;

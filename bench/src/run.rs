@@ -26,8 +26,12 @@ use crate::{
 const WARMUP_SHARE: f64 = 0.1;
 /// Requests sent one after another before anything is measured.
 const WARMUP_REQUESTS: usize = 3;
-/// Probes the search's time is divided by.
-const PROBES_PLANNED: u32 = 6;
+/// Share of the search's time that the flat-out burst is sized for.
+const SATURATION_SHARE: f64 = 0.25;
+/// Requests of the burst over what one at a time would complete in that time: batching makes up for about as much.
+const SATURATION_FACTOR: f64 = 1.5;
+/// Parts the search's time is divided into: the flat-out run takes one or more, a probe one or two.
+const PROBES_PLANNED: u32 = 4;
 
 /// How long each part runs. Draining comes on top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +46,7 @@ impl Durations {
     /// About two minutes in all, draining included.
     pub const STANDARD: Self = Self::of_seconds(32, [34, 30, 14]);
     /// About thirty seconds in all, draining included.
-    pub const QUICK: Self = Self::of_seconds(8, [8, 7, 4]);
+    pub const QUICK: Self = Self::of_seconds(9, [8, 7, 4]);
 
     const fn of_seconds(search: u64, [baseline, expected, stress]: [u64; 3]) -> Self {
         let seconds = Duration::from_secs;
@@ -84,6 +88,8 @@ pub struct RunPlan {
 pub enum RunEvent {
     /// Requests one after another, to wake the target up and see what one costs.
     WarmingUp,
+    /// Far more requests at once than can be served: the throughput flat out.
+    Saturating,
     /// A probe began.
     ProbeStarted {
         /// Rate offered.
@@ -222,9 +228,10 @@ impl Runner<'_> {
     async fn search(&mut self, unloaded: Duration) -> Result<(SearchRecord, RequestRate), RunError> {
         let plan = self.plan;
         let one_at_a_time = RequestRate::new(1.0 / unloaded.as_secs_f64()).unwrap_or_else(|_| one_a_second());
-        let mut bracket = Bracket::starting_at(one_at_a_time);
-        let mut probes: Vec<Probe> = Vec::new();
         let began = Instant::now();
+        let saturated = self.saturate(unloaded).await?.unwrap_or(one_at_a_time);
+        let mut bracket = Bracket::below(saturated);
+        let mut probes: Vec<Probe> = Vec::new();
         let planned = plan.durations.search / PROBES_PLANNED;
         while let Some(rate) = bracket.next() {
             let used = began.elapsed_fraction(plan.durations.search);
@@ -259,6 +266,23 @@ impl Runner<'_> {
         let best = bracket.best();
         let capacity = best.map(|best| capacity(best, &probes, &[], &plan.slo));
         Ok((SearchRecord { probes, capacity }, best.unwrap_or(one_at_a_time)))
+    }
+
+    /// The throughput flat out: a burst of requests, all at once, and how long it takes to complete them. `None` where
+    /// nothing completes.
+    async fn saturate(&mut self, unloaded: Duration) -> Result<Option<RequestRate>, RunError> {
+        let limit = self.plan.durations.search.mul_f64(SATURATION_SHARE).max(unloaded * 4);
+        let one_at_a_time = limit.as_secs_f64() / unloaded.as_secs_f64();
+        let count = (one_at_a_time * SATURATION_FACTOR).clamp(8.0, 20_000.0);
+        (self.on_event)(RunEvent::Saturating);
+        let requests = std::iter::repeat_with(|| (Duration::ZERO, self.source.draw()));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 8..=20,000")]
+        let burst: Vec<_> = requests.take(count as usize).collect();
+        let driven = self.drive("flat out", burst, Some(limit * 4), &mut |_, _| Next::Go).await?;
+        let done: Vec<Duration> =
+            driven.attempts.iter().filter(|a| a.failure.is_none()).map(|a| a.done).collect();
+        let last = done.iter().max().map_or(0.0, Duration::as_secs_f64);
+        Ok(RequestRate::new(done.len() as f64 / last).ok())
     }
 
     /// What is in flight after a probe's last arrival may take this long; by then it has missed the SLO or the target

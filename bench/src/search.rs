@@ -12,9 +12,14 @@ use crate::{drive::Driven, tally::tally};
 /// Normal deviate of a 95 % interval.
 pub const Z_95: f64 = 1.959_964;
 /// Step of the bracketing phase.
-const BRACKET_STEP: f64 = 1.8;
+const BRACKET_STEP: f64 = 1.4;
 /// The bracket is narrow enough below this ratio.
 const CLOSE_ENOUGH: f64 = 1.08;
+/// First rate tried, as a share of the throughput flat out.
+const FIRST_SHARE: f64 = 1.0;
+/// Rates above this share of the throughput flat out are not tried. Over one, because the burst that measures it is
+/// short, and its ends run at less than a full batch.
+const CEILING_SHARE: f64 = 1.6;
 /// Rates outside are not looked at, in requests per second.
 const RATES: (f64, f64) = (0.02, 20_000.0);
 
@@ -23,25 +28,26 @@ const RATES: (f64, f64) = (0.02, 20_000.0);
 pub struct Bracket {
     met: Option<f64>,
     missed: Option<f64>,
-    guess: f64,
+    first: Option<f64>,
 }
 
 impl Bracket {
-    /// A search that begins at `guess`.
-    pub fn starting_at(guess: RequestRate) -> Self {
-        Self { met: None, missed: None, guess: guess.per_second().clamp(RATES.0, RATES.1) }
+    /// A search below the saturated throughput: no open-loop rate above what the target completes flat out can be
+    /// carried for long, however well a short probe of it looks.
+    pub fn below(saturated: RequestRate) -> Self {
+        let at = |share: f64| Some((saturated.per_second() * share).clamp(RATES.0, RATES.1));
+        Self { met: None, missed: at(CEILING_SHARE), first: at(FIRST_SHARE) }
     }
 
     /// The rate to try next; none when the bracket is narrow or the range is used up.
     pub fn next(&self) -> Option<RequestRate> {
-        let rate = match (self.met, self.missed) {
-            (None, None) => self.guess,
-            (Some(met), None) if met >= RATES.1 => return None,
-            (Some(met), None) => (met * BRACKET_STEP).min(RATES.1),
-            (None, Some(missed)) if missed <= RATES.0 => return None,
-            (None, Some(missed)) => (missed / BRACKET_STEP).max(RATES.0),
-            (Some(met), Some(missed)) if missed / met <= CLOSE_ENOUGH => return None,
-            (Some(met), Some(missed)) => (met * missed).sqrt(),
+        let rate = match (self.first, self.met, self.missed) {
+            (Some(first), _, _) => first,
+            (None, Some(met), Some(missed)) if missed / met <= CLOSE_ENOUGH => return None,
+            (None, Some(met), Some(missed)) => (met * missed).sqrt(),
+            (None, None, Some(missed)) if missed > RATES.0 => (missed / BRACKET_STEP).max(RATES.0),
+            (None, Some(met), None) if met < RATES.1 => (met * BRACKET_STEP).min(RATES.1),
+            (None, _, _) => return None,
         };
         RequestRate::new(rate).ok()
     }
@@ -50,6 +56,7 @@ impl Bracket {
     /// careful one is kept.
     pub fn note(&mut self, rate: RequestRate, met: bool) {
         let rate = rate.per_second();
+        self.first = None;
         if met {
             self.met = Some(self.met.map_or(rate, |best| best.max(rate)));
         } else {
@@ -144,8 +151,8 @@ mod tests {
 
     use super::*;
 
-    fn found(capacity: f64, guess: f64, most: usize) -> Option<f64> {
-        let mut bracket = Bracket::starting_at(RequestRate::new(guess).unwrap());
+    fn found(capacity: f64, saturated: f64, most: usize) -> Option<f64> {
+        let mut bracket = Bracket::below(RequestRate::new(saturated).unwrap());
         for _ in 0..most {
             let Some(rate) = bracket.next() else { break };
             bracket.note(rate, rate.per_second() <= capacity);
@@ -155,9 +162,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_clear_limit_is_found_from_any_guess(log_capacity in -3.0f64..9.9, log_guess in -3.0f64..9.9) {
-            let (capacity, guess) = (log_capacity.exp().max(0.05), log_guess.exp());
-            let best = found(capacity, guess, 60).unwrap();
+        fn a_clear_limit_is_found_below_any_ceiling(log_capacity in -3.0f64..9.9, above in 1.0f64..50.0) {
+            let capacity = log_capacity.exp().max(0.05);
+            let best = found(capacity, capacity * above, 60).unwrap();
             prop_assert!(best <= capacity && best >= capacity / 1.09, "{best} for {capacity}");
         }
     }
@@ -165,7 +172,7 @@ mod tests {
     #[test]
     fn a_miss_below_a_pass_is_believed() {
         let rate = |r| RequestRate::new(r).unwrap();
-        let mut bracket = Bracket::starting_at(rate(4.0));
+        let mut bracket = Bracket::below(rate(5.0));
         bracket.note(rate(4.0), true);
         bracket.note(rate(3.0), false);
         assert_eq!(bracket.best(), None);

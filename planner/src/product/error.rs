@@ -17,8 +17,7 @@ pub struct ProductError {
 impl ProductError {
     pub(crate) fn new(error: &toml::de::Error, text: &str, file: &str) -> Self {
         let start = error.span().map_or(0, |span| span.start);
-        let before = text.get(..start).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
+        let line = line_of(text, start);
         let found = text.lines().nth(line - 1).unwrap_or_default();
         // Comments of the line are not part of the value.
         let found = found.split(" #").next().unwrap_or(found).trim();
@@ -29,4 +28,9 @@ impl ProductError {
             message: error.message().trim().to_owned(),
         }
     }
+}
+
+/// The line of a byte, from 1.
+pub(crate) fn line_of(text: &str, byte: usize) -> usize {
+    text.get(..byte).unwrap_or(text).matches('\n').count() + 1
 }

@@ -49,6 +49,20 @@ pub struct Product {
 pub struct ModelChoice {
     /// A registry name, or a path to a GGUF file.
     pub name: String,
+    /// Line of the file that names it, for errors found when it is opened.
+    #[serde(skip)]
+    pub line: usize,
+}
+
+/// Reads no more than where the model is named.
+#[derive(Deserialize)]
+struct ModelPlace {
+    model: NamePlace,
+}
+
+#[derive(Deserialize)]
+struct NamePlace {
+    name: toml::Spanned<String>,
 }
 
 /// `[slo]`.
@@ -220,7 +234,11 @@ impl Product {
     /// # Errors
     /// One message with file, line, value and expectation.
     pub fn parse(text: &str, file: &str) -> Result<Self, ProductError> {
-        toml::from_str(text).map_err(|error| ProductError::new(&error, text, file))
+        let at = |error: &toml::de::Error| ProductError::new(error, text, file);
+        let mut product: Self = toml::from_str(text).map_err(|e| at(&e))?;
+        let place: ModelPlace = toml::from_str(text).map_err(|e| at(&e))?;
+        product.model.line = error::line_of(text, place.model.name.span().start);
+        Ok(product)
     }
 
     /// What a good request is.

@@ -1,0 +1,145 @@
+//! `breakeven bench`: the machine, the model, the run, the measurement file.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use breakeven_bench::{
+    Durations, RunPlan,
+    drive::Pacing,
+    journal::Journal,
+    requests::RequestSource,
+    run as run_levels,
+    target::{Target, engine::EngineTarget},
+};
+use breakeven_hardware::detect;
+use breakeven_measurement::{
+    Measurement, RequestRate, file,
+    level::ArrivalProcess,
+    run::{FORMAT, Status, Target as TargetRecord},
+};
+use breakeven_planner::Product;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    cli::{BenchArguments, Measuring},
+    console::{self, Answer},
+    hardware, model, plan,
+    progress::Bars,
+};
+
+/// Life of a request where the product file sets none.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(crate) fn bench(arguments: &BenchArguments) -> Result<Answer> {
+    let product = plan::read_product(&arguments.product)?;
+    let measurement = measure(&product, &arguments.product, &arguments.measuring, &arguments.out)?;
+    console::note(&format!("Written to {}", arguments.out.display()));
+    Ok(if interrupted(&measurement) { Answer::Interrupted } else { Answer::Yes })
+}
+
+/// Measures the product's model on this machine and writes the measurement, and every attempt beside it.
+pub(crate) fn measure(
+    product: &Product,
+    file: &Path,
+    measuring: &Measuring,
+    out: &Path,
+) -> Result<Measurement> {
+    let rates = rates(&measuring.rates)?;
+    let machine = detect();
+    console::note(&format!("Machine: {}", hardware::line(&machine)));
+    let seed = measuring.seed.unwrap_or(product.bench.seed);
+    let started = model::start(product, file, measuring, seed)?;
+    let record = started.engine.record().clone();
+    console::note(&format!(
+        "Model: {} {}, {} M parameters, ready in {:.1} s",
+        record.name,
+        record.quantization,
+        record.parameters / 1_000_000,
+        started.record.load_seconds
+    ));
+    let workload = product.workload();
+    let codec = Arc::clone(&started.engine);
+    let source = RequestSource::new(&workload, seed, &|text| codec.codec().encode(text, false))?;
+    let run_plan = RunPlan {
+        workload: workload.clone(),
+        slo: product.slo(),
+        rates,
+        durations: if measuring.quick { Durations::QUICK } else { Durations::STANDARD },
+        arrivals: ArrivalProcess::Poisson,
+        seed,
+        timeout: product.bench.timeout.map_or(DEFAULT_TIMEOUT, |t| t.0),
+        pacing: Pacing::Precise,
+    };
+    let began = Timestamp::now();
+    let target: Arc<dyn Target> = Arc::new(EngineTarget::new(Arc::clone(&started.engine)));
+    let mut journal = Journal::create(&out.with_file_name("attempts.jsonl"))?;
+    let mut bars = Bars::new();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the load generator's threads")?;
+    let outcome = runtime.block_on(async {
+        let cancel = cancel_on_interrupt();
+        run_levels(&target, &run_plan, source, Some(&mut journal), cancel, &mut |event| bars.show(event))
+            .await
+    });
+    bars.finish();
+    let outcome = outcome?;
+    let measurement = Measurement {
+        format: FORMAT.to_owned(),
+        run_id: format!("run-{}-{seed}", began.as_millisecond()),
+        started: began,
+        breakeven_version: env!("CARGO_PKG_VERSION").to_owned(),
+        status: outcome.status,
+        machine,
+        model: Some(record),
+        target: TargetRecord::Engine(started.record),
+        workload,
+        slo: product.slo(),
+        seed,
+        search: outcome.search,
+        levels: outcome.levels,
+    };
+    file::write(&measurement, out)?;
+    if interrupted(&measurement) {
+        console::note(&format!("Stopped. What finished is in {}, marked incomplete.", out.display()));
+    }
+    Ok(measurement)
+}
+
+/// Whether Ctrl-C ended the run.
+pub(crate) fn interrupted(measurement: &Measurement) -> bool {
+    measurement.status != Status::Complete
+}
+
+fn rates(given: &[f64]) -> Result<Option<[RequestRate; 3]>> {
+    match given {
+        [] => Ok(None),
+        [low, middle, high] => {
+            let rate = |value: f64| RequestRate::new(value).context("--rates");
+            Ok(Some([rate(*low)?, rate(*middle)?, rate(*high)?]))
+        }
+        other => bail!(
+            "--rates has {} values, expected three: baseline, expected and stress in requests per second",
+            other.len()
+        ),
+    }
+}
+
+/// Turns true on the first Ctrl-C; a second one ends the program at once, as the shell's default.
+fn cancel_on_interrupt() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            console::note("Stopping: finished attempts are kept. Ctrl-C again stops at once.");
+            sender.send_replace(true);
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::abort();
+            }
+        }
+        std::future::pending::<()>().await;
+    });
+    receiver
+}

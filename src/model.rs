@@ -1,0 +1,97 @@
+//! Finding the model that the product file names, and starting the engine on it.
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, Result, bail};
+use breakeven_hardware::Bytes;
+use breakeven_measurement::{Workload, run::EngineRecord};
+use breakeven_models::inference::{
+    DeviceChoice, Engine, EngineSettings, GgmlDType,
+    fetch::{Attempt, FetchOptions, FetchProgress, WeightsChoice, resolve},
+};
+use breakeven_planner::Product;
+
+use crate::{
+    cli::{Measuring, Weights},
+    console,
+};
+
+/// A running engine and what to remember of it.
+pub(crate) struct Started {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) record: EngineRecord,
+}
+
+/// Finds the model, tells where it came from, and starts the engine.
+pub(crate) fn start(product: &Product, file: &Path, measuring: &Measuring, seed: u64) -> Result<Started> {
+    let weights = match measuring.weights {
+        Weights::RealOrRandom => WeightsChoice::RealOrRandom,
+        Weights::Real => WeightsChoice::Real,
+        Weights::Random => WeightsChoice::Random { seed, quantization: GgmlDType::Q4_1 },
+    };
+    let options = FetchOptions { weights, offline: measuring.offline, cache: None };
+    let began = Instant::now();
+    let resolved = resolve(&product.model.name, &options, &mut Sources).with_context(|| {
+        format!(
+            "{}, line {}: `name = \"{}\"`: expected a known model or a readable GGUF file",
+            file.display(),
+            product.model.line,
+            product.model.name
+        )
+    })?;
+    if resolved.random_fallback {
+        console::note("Random weights in the model's shapes: timings are real, texts are not.");
+    }
+    let settings = EngineSettings {
+        threads: measuring.threads.unwrap_or(EngineSettings::default().threads),
+        max_context: context_needed(&product.workload()),
+        ..EngineSettings::default()
+    };
+    let engine = Engine::start(resolved.model, &settings)?;
+    let in_force = engine.settings();
+    if in_force.max_context < settings.max_context {
+        bail!(
+            "{}: the longest request of the segments needs {} tokens, the model's context has {}; lower the `max` of \
+             input_tokens or output_tokens",
+            file.display(),
+            settings.max_context,
+            in_force.max_context
+        );
+    }
+    let device = match in_force.device {
+        DeviceChoice::Cpu => "cpu".to_owned(),
+        DeviceChoice::Cuda(index) => format!("cuda:{index}"),
+    };
+    let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+    let record = EngineRecord {
+        device,
+        backend: format!("{:?}", in_force.backend).to_lowercase(),
+        threads: number(in_force.threads),
+        max_sequences: number(in_force.max_sequences),
+        max_context_tokens: number(in_force.max_context),
+        step_token_budget: number(in_force.token_budget),
+        kv_memory: Bytes(in_force.kv_memory_bytes),
+        load_seconds: began.elapsed().as_secs_f64(),
+    };
+    Ok(Started { engine: Arc::new(engine), record })
+}
+
+/// Tokens of the longest request that the segments may draw.
+fn context_needed(workload: &Workload) -> usize {
+    let longest =
+        workload.segments.iter().map(|s| s.input_tokens.max().saturating_add(s.output_tokens.max())).max();
+    longest.unwrap_or(0) as usize + 1
+}
+
+/// Says which source is tried and why it gave nothing.
+struct Sources;
+
+impl FetchProgress for Sources {
+    fn trying(&mut self, source: &str) {
+        console::note(&format!("Weights: {source}"));
+    }
+    fn advance(&mut self, _bytes: u64, _of: Option<u64>) {}
+    fn failed(&mut self, attempt: &Attempt) {
+        console::note(&format!("Weights: nothing from {}: {}", attempt.source, attempt.failure));
+    }
+}
