@@ -185,10 +185,13 @@ pub async fn run(
     if *runner.cancel.borrow() {
         outcome.status = Status::Incomplete { reason: "interrupted (Ctrl-C)".to_owned() };
     }
-    if let Some(search) = &mut outcome.search
-        && let Some(estimate) = &search.capacity
-    {
-        search.capacity = Some(capacity(estimate.rate, &search.probes, &outcome.levels, &plan.slo));
+    if let Some(search) = &mut outcome.search {
+        // A level is longer than a probe: one that met the SLO stands where every probe missed it by chance.
+        let of_levels =
+            outcome.levels.iter().filter(|level| meets(level, &plan.slo)).map(|level| level.target_rate);
+        let best = search.capacity.as_ref().map(|estimate| estimate.rate);
+        let best = best.or_else(|| of_levels.max_by(|a, b| a.per_second().total_cmp(&b.per_second())));
+        search.capacity = best.map(|best| capacity(best, &search.probes, &outcome.levels, &plan.slo));
     }
     Ok(outcome)
 }
@@ -223,8 +226,8 @@ impl Runner<'_> {
         }
     }
 
-    /// The search, and the rate that the levels are shares of: the capacity, or where even the lightest probe missed
-    /// the SLO, the rate of one request at a time.
+    /// The search, and the rate that the levels are shares of: the capacity, or where every probe missed the SLO, the
+    /// rate that would have been tried next.
     async fn search(&mut self, unloaded: Duration) -> Result<(SearchRecord, RequestRate), RunError> {
         let plan = self.plan;
         let one_at_a_time = RequestRate::new(1.0 / unloaded.as_secs_f64()).unwrap_or_else(|_| one_a_second());
@@ -265,7 +268,8 @@ impl Runner<'_> {
         self.target.take_load();
         let best = bracket.best();
         let capacity = best.map(|best| capacity(best, &probes, &[], &plan.slo));
-        Ok((SearchRecord { probes, capacity }, best.unwrap_or(one_at_a_time)))
+        let base = best.or_else(|| bracket.next()).unwrap_or(one_at_a_time);
+        Ok((SearchRecord { probes, capacity }, base))
     }
 
     /// The throughput flat out: a burst of requests, all at once, and how long it takes to complete them. `None` where
@@ -285,12 +289,18 @@ impl Runner<'_> {
         Ok(RequestRate::new(done.len() as f64 / last).ok())
     }
 
-    /// What is in flight after a probe's last arrival may take this long; by then it has missed the SLO or the target
-    /// is far from keeping up.
+    /// What is in flight after a probe's last arrival may take this long: as long as the SLO lets a request of one and a
+    /// half times the mean length take. A target that does not even reach that is stopped earlier, as hopeless.
     fn probe_drain(&self, unloaded: Duration) -> Duration {
         let slo = &self.plan.slo;
-        let targets = slo.e2e.or(slo.ttft).unwrap_or(unloaded);
-        (targets + unloaded * 4).min(self.plan.timeout)
+        let tokens = self.plan.workload.mean_output_tokens() * 1.5;
+        let allowed = match (slo.e2e, slo.ttft, slo.tpot) {
+            (Some(e2e), ..) => e2e,
+            (None, ttft, tpot) => {
+                ttft.unwrap_or(unloaded) + tpot.map_or(unloaded * 4, |tpot| tpot.mul_f64(tokens))
+            }
+        };
+        allowed.min(self.plan.timeout)
     }
 
     async fn level(
@@ -384,7 +394,7 @@ impl ElapsedFraction for Instant {
     }
 }
 
-/// The goodput a level must reach, for readers of events.
-pub fn meets(level: &LevelResult, slo: &Slo) -> bool {
+/// Whether a level reached the SLO's attainment.
+fn meets(level: &LevelResult, slo: &Slo) -> bool {
     level.overall.goodput().unwrap_or(Fraction::ZERO) >= slo.attainment
 }

@@ -20,9 +20,25 @@ use crate::{
 pub(crate) struct CostModel<'a> {
     pub(crate) product: &'a Product,
     pub(crate) week: &'a Week,
-    pub(crate) workload: &'a Workload,
+    pub(crate) tokens: &'a [SegmentTokens],
     pub(crate) success: Fraction,
     pub(crate) supply: Supply<'a>,
+}
+
+/// Mean lengths of one segment, computed once: a plan costs thousands of volumes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SegmentTokens {
+    share: f64,
+    input: f64,
+    output: f64,
+}
+
+impl SegmentTokens {
+    pub(crate) fn of(workload: &Workload) -> Vec<Self> {
+        let shares = workload.shares();
+        let means = workload.segments.iter().map(|s| (s.input_tokens.mean(), s.output_tokens.mean()));
+        shares.into_iter().zip(means).map(|(share, (input, output))| Self { share, input, output }).collect()
+    }
 }
 
 /// Where the model calls of an option come from.
@@ -118,12 +134,12 @@ impl CostModel<'_> {
                     inputs: vec![
                         input(
                             "input tokens a request",
-                            format!("{:.1}", self.workload.mean_input_tokens()),
+                            format!("{:.1}", self.mean_input_tokens()),
                             typed_at("segment.input_tokens", None),
                         ),
                         input(
                             "output tokens a request",
-                            format!("{:.1}", self.workload.mean_output_tokens()),
+                            format!("{:.1}", self.mean_output_tokens()),
                             typed_at("segment.output_tokens", None),
                         ),
                         input(
@@ -140,22 +156,29 @@ impl CostModel<'_> {
 
     /// A month's usage, one a segment, since tiers are decided by a request's own length.
     fn usages(&self, requests: f64, tokens_ratio: f64) -> Vec<Usage> {
-        let shares = self.workload.shares();
-        self.workload
-            .segments
+        self.tokens
             .iter()
-            .zip(shares)
-            .map(|(segment, share)| {
-                let count = requests * share;
+            .map(|segment| {
+                let count = requests * segment.share;
                 let tokens = |mean: f64| whole(count * mean * tokens_ratio);
                 Usage {
                     requests: whole(count).max(1),
-                    uncached_input_tokens: tokens(segment.input_tokens.mean()),
-                    output_tokens: tokens(segment.output_tokens.mean()),
+                    uncached_input_tokens: tokens(segment.input),
+                    output_tokens: tokens(segment.output),
                     ..Usage::default()
                 }
             })
             .collect()
+    }
+
+    /// Mean prompt tokens of a request.
+    pub(crate) fn mean_input_tokens(&self) -> f64 {
+        self.tokens.iter().map(|s| s.share * s.input).sum()
+    }
+
+    /// Mean answer tokens of a request.
+    pub(crate) fn mean_output_tokens(&self) -> f64 {
+        self.tokens.iter().map(|s| s.share * s.output).sum()
     }
 
     /// What the product file types for a line.

@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use crate::{
     break_even::{break_even, volumes, with_capacity},
     capacity::{PlanError, check, replica_capacity, replicas_for},
-    cost::{CostModel, Supply, day_of, decimal, input, typed_at},
+    cost::{CostModel, SegmentTokens, Supply, day_of, decimal, input, typed_at},
     decision::{Contest, decide},
     plan::{
         Assumption, BreakEven, BreakEvenOutcome, CostPoint, FORMAT, Fleet, LineItem, OptionKind, OptionPlan,
@@ -54,6 +54,7 @@ pub fn plan(
         );
     }
     let workload = product.workload();
+    let tokens = SegmentTokens::of(&workload);
     let week = Week::of(product);
     let requests = product.traffic.requests_per_month.get();
     let traffic = traffic_summary(product, &week, &workload)?;
@@ -62,8 +63,8 @@ pub fn plan(
         Provenance::Measured { run_id: measurement.run_id.clone(), path: "search.capacity.rate".to_owned() };
 
     let own =
-        own_model(product, &week, &workload, measurement, prices, capacity.as_ref(), &capacity_from, options);
-    let apis = api_models(product, &week, &workload, prices, options.as_of);
+        own_model(product, &week, &tokens, measurement, prices, capacity.as_ref(), &capacity_from, options);
+    let apis = api_models(product, &week, &tokens, prices, options.as_of);
 
     let mut plans = vec![match &own {
         Ok(model) => option_plan(SELF_HOST, &own_name(measurement), model, requests, capacity.as_ref()),
@@ -152,7 +153,7 @@ fn own_name(measurement: &Measurement) -> String {
 fn own_model<'a>(
     product: &'a Product,
     week: &'a Week,
-    workload: &'a Workload,
+    tokens: &'a [SegmentTokens],
     measurement: &Measurement,
     prices: &PriceBook,
     capacity: Option<&ReplicaCapacity>,
@@ -169,7 +170,7 @@ fn own_model<'a>(
     Ok(CostModel {
         product,
         week,
-        workload,
+        tokens,
         success: product.success.probability,
         supply: Supply::SelfHost {
             capacity: capacity.rate,
@@ -219,7 +220,7 @@ type ApiModel<'a> = (String, String, Result<CostModel<'a>, String>);
 fn api_models<'a>(
     product: &'a Product,
     week: &'a Week,
-    workload: &'a Workload,
+    tokens: &'a [SegmentTokens],
     prices: &'a PriceBook,
     as_of: Date,
 ) -> Vec<ApiModel<'a>> {
@@ -236,7 +237,7 @@ fn api_models<'a>(
         Ok(CostModel {
             product,
             week,
-            workload,
+            tokens,
             success: choice.success_probability.unwrap_or(product.success.probability),
             supply: Supply::Api {
                 price,
@@ -275,7 +276,7 @@ fn option_plan(
         .filter(|l| matches!(l.line, LineItem::Inference | LineItem::Retries))
         .map(|l| l.usd_per_month)
         .sum();
-    let output_tokens = decimal(requests * model.workload.mean_output_tokens());
+    let output_tokens = decimal(requests * model.mean_output_tokens());
     let interval = capacity.and_then(|c| {
         // A larger capacity is the cheaper end.
         let cheap = with_capacity(model, c.high?).total(requests);

@@ -1,0 +1,72 @@
+//! What is wrong with a product file is said in one line: file, line, value, expectation.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+
+use breakeven_planner::Product;
+
+const GOOD: &str = include_str!("../../examples/support-bot.toml");
+
+/// The error of the example with one piece of text replaced.
+fn error_of(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "the example lost `{from}`");
+    Product::parse(&GOOD.replacen(from, to, 1), "bot.toml").unwrap_err().to_string()
+}
+
+#[test]
+fn the_examples_parse() {
+    for text in [
+        GOOD,
+        include_str!("../../examples/sales-copilot.toml"),
+        include_str!("../../examples/it-operations.toml"),
+    ] {
+        Product::parse(text, "example.toml").unwrap();
+    }
+}
+
+#[test]
+fn an_unknown_key_lists_the_choices() {
+    insta::assert_snapshot!(error_of("attainment = 0.90", "atainment = 0.90"));
+}
+
+#[test]
+fn a_probability_above_one() {
+    insta::assert_snapshot!(error_of("probability = 0.70", "probability = 1.2"));
+}
+
+#[test]
+fn a_negative_price() {
+    insta::assert_snapshot!(error_of("usd_per_hour = 0.10", "usd_per_hour = -0.10"));
+}
+
+#[test]
+fn a_missing_unit() {
+    insta::assert_snapshot!(error_of("ttft = \"1500 ms\"", "ttft = 1500"));
+}
+
+#[test]
+fn a_week_of_six_days() {
+    insta::assert_snapshot!(error_of(
+        "1.1, 1.1, 1.1, 1.05, 1.0, 0.7, 0.65]",
+        "1.1, 1.1, 1.1, 1.05, 1.0, 0.7]"
+    ));
+}
+
+#[test]
+fn an_unknown_cost_line() {
+    insta::assert_snapshot!(error_of("line = \"observability\"", "line = \"magic\""));
+}
+
+#[test]
+fn two_segments_of_one_name() {
+    insta::assert_snapshot!(error_of("name = \"edge case\"", "name = \"happy path\""));
+}
+
+#[test]
+fn percentiles_out_of_order() {
+    insta::assert_snapshot!(error_of("{ median = 120, p90 = 220, max = 400 }", "{ median = 120, p90 = 20 }"));
+}
+
+#[test]
+fn text_that_is_not_toml() {
+    insta::assert_snapshot!(error_of("[model]", "[model"));
+}

@@ -1,0 +1,24 @@
+//! Running the binary and showing what it said.
+
+use std::process::{Command, Output};
+
+/// Runs the binary in the repository's folder with a stable width.
+pub(crate) fn breakeven(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_breakeven"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("COLUMNS", "100")
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap()
+}
+
+/// Exit code, standard output and standard error together.
+pub(crate) fn shown(output: Output) -> String {
+    format!(
+        "exit code: {}\n----- stdout\n{}----- stderr\n{}",
+        output.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
