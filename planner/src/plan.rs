@@ -377,8 +377,8 @@ pub struct BreakEven {
     pub api_name: String,
     /// The volume from which self-host is cheaper per successful outcome and stays so.
     pub outcome: BreakEvenOutcome,
-    /// Low and high end of that volume from the capacity interval, in requests a month; an end is absent where there
-    /// is no break-even there.
+    /// Low and high end of that volume from the capacity interval, in requests a month; an end is absent where the
+    /// capacity has no such end, or where no volume looked at is a break-even there.
     pub interval: (Option<f64>, Option<f64>),
 }
 

@@ -70,9 +70,11 @@ fn level(level: &LevelResult) -> LevelSummary {
     }
 }
 
-/// Probes and levels as points of one curve, by offered rate.
+/// Probes and levels as points of one curve, by offered rate. A probe that missed the SLO was cut off: what it completed
+/// by then says nothing of what the target can complete, so only those that met it are points.
 pub(crate) fn load_curve(measurement: &Measurement) -> Vec<LoadPoint> {
-    let probes = measurement.search.iter().flat_map(|search| &search.probes).map(|probe| LoadPoint {
+    let probes = measurement.search.iter().flat_map(|search| &search.probes).filter(|probe| probe.met);
+    let probes = probes.map(|probe| LoadPoint {
         source: "probe".to_owned(),
         offered_per_second: probe.rate.per_second(),
         achieved_per_second: probe.achieved_per_second,

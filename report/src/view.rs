@@ -294,7 +294,7 @@ fn fleet(plan: &Plan) -> String {
 }
 
 fn crossing(entry: &BreakEven) -> String {
-    let end = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), volume);
+    let end = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), volume);
     let interval = match entry.interval {
         (None, None) => String::new(),
         (low, high) => format!(" ({} to {})", end(low), end(high)),
