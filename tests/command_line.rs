@@ -15,13 +15,13 @@ fn fixture(name: &str) -> String {
 
 #[test]
 fn help_lists_the_commands() {
-    insta::assert_snapshot!(shown(breakeven(&["--help"])));
+    insta::assert_snapshot!(shown(&breakeven(&["--help"])));
 }
 
 #[test]
 fn every_command_shows_an_example() {
     for command in ["run", "bench", "plan", "report", "init", "hardware", "prices"] {
-        let text = shown(breakeven(&[command, "--help"]));
+        let text = shown(&breakeven(&[command, "--help"]));
         assert!(text.contains(&format!("Example: breakeven {command}")), "{text}");
     }
 }
@@ -41,7 +41,7 @@ fn bad_input_is_one_message_with_exit_code_2() {
         let path = folder.path().join("bot.toml");
         assert!(good.contains(from), "{from}");
         fs::write(&path, good.replacen(from, to, 1)).unwrap();
-        let shown = shown(breakeven(&["bench", path.to_str().unwrap(), "--out", "/nonexistent/m.json"]));
+        let shown = shown(&breakeven(&["bench", path.to_str().unwrap(), "--out", "/nonexistent/m.json"]));
         let shown = shown.lines().filter(|l| !l.starts_with("Machine:")).collect::<Vec<_>>().join("\n");
         all.push_str(&format!("## {name}\n{}\n", shown.replace(folder.path().to_str().unwrap(), "[FOLDER]")));
     }
@@ -63,9 +63,9 @@ fn a_laptop_plans_and_reports_from_a_stored_measurement() {
         "--as-of",
         "2026-11-23",
     ]);
-    insta::assert_snapshot!(shown(made).replace(folder.path().to_str().unwrap(), "[FOLDER]"));
+    insta::assert_snapshot!(shown(&made).replace(folder.path().to_str().unwrap(), "[FOLDER]"));
     let reported = breakeven(&["report", plan, "--html", page]);
-    assert_eq!(reported.status.code(), Some(0), "{}", shown(reported));
+    assert_eq!(reported.status.code(), Some(0), "{}", shown(&reported));
     let html = fs::read_to_string(page).unwrap();
     assert!(html.matches("<svg").count() >= 2, "charts");
 }
@@ -77,7 +77,7 @@ fn a_damaged_measurement_names_its_line() {
     let path = folder.path().join("cut.json");
     fs::write(&path, &text[..text.len() / 2]).unwrap();
     let text =
-        shown(breakeven(&["plan", "examples/support-bot.toml", "--measurement", path.to_str().unwrap()]));
+        shown(&breakeven(&["plan", "examples/support-bot.toml", "--measurement", path.to_str().unwrap()]));
     assert!(text.contains("exit code: 2") && text.contains("cut.json`, line "), "{text}");
 }
 
@@ -95,6 +95,6 @@ fn init_writes_a_file_that_parses_and_never_overwrites() {
 
 #[test]
 fn prices_carry_source_and_date() {
-    let text = shown(breakeven(&["prices", "--find", "gpt-5-nano"]));
+    let text = shown(&breakeven(&["prices", "--find", "gpt-5-nano"]));
     assert!(text.contains("2026-11-23") && text.contains("https://"), "{text}");
 }

@@ -31,7 +31,7 @@ fn the_main_job_writes_its_three_files() {
         out,
     ]);
     let code = run.status.code();
-    let text = shown(run);
+    let text = shown(&run);
     assert_eq!(code, Some(0), "{text}");
     let measurement = file::read(&folder.path().join("measurement.json")).unwrap();
     assert_eq!(measurement.status, Status::Complete);
@@ -77,5 +77,5 @@ fn ctrl_c_leaves_a_partial_measurement_marked_incomplete() {
     assert_eq!(measurement.levels.len(), 1);
     let refused = breakeven(&["plan", "examples/support-bot.toml", "--measurement", out.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(shown(refused).contains("--allow-invalid"));
+    assert!(shown(&refused).contains("--allow-invalid"));
 }

@@ -14,7 +14,7 @@ pub(crate) fn breakeven(arguments: &[&str]) -> Output {
 }
 
 /// Exit code, standard output and standard error together.
-pub(crate) fn shown(output: Output) -> String {
+pub(crate) fn shown(output: &Output) -> String {
     format!(
         "exit code: {}\n----- stdout\n{}----- stderr\n{}",
         output.status.code().unwrap_or(-1),
