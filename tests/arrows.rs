@@ -1,6 +1,6 @@
 //! The arrows of docs/ARCHITECTURE.md, held against the manifests: who may import whom, and who must never see what.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
 
 use std::{collections::BTreeSet, fs, process::Command};
 
