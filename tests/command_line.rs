@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::fs;
+use std::{fmt::Write as _, fs};
 
 use support::{breakeven, shown};
 
@@ -43,7 +43,8 @@ fn bad_input_is_one_message_with_exit_code_2() {
         fs::write(&path, good.replacen(from, to, 1)).unwrap();
         let shown = shown(&breakeven(&["bench", path.to_str().unwrap(), "--out", "/nonexistent/m.json"]));
         let shown = shown.lines().filter(|l| !l.starts_with("Machine:")).collect::<Vec<_>>().join("\n");
-        all.push_str(&format!("## {name}\n{}\n", shown.replace(folder.path().to_str().unwrap(), "[FOLDER]")));
+        let shown = shown.replace(folder.path().to_str().unwrap(), "[FOLDER]");
+        writeln!(all, "## {name}\n{shown}").unwrap();
     }
     insta::assert_snapshot!(all);
 }
