@@ -70,6 +70,7 @@ pub(crate) fn measure(
         seed,
         timeout: product.bench.timeout.map_or(DEFAULT_TIMEOUT, |t| t.0),
         pacing: Pacing::Precise,
+        most_in_flight: None,
     };
     let began = Timestamp::now();
     let target: Arc<dyn Target> = Arc::new(EngineTarget::new(Arc::clone(&started.engine)));

@@ -1,7 +1,11 @@
 //! Sending a schedule, open loop, and timing what comes back. Nothing is skipped: a late arrival is sent late and its
 //! latency still counts from when it was due.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use breakeven_measurement::FailureCause;
 use serde::{Deserialize, Serialize};
@@ -12,7 +16,8 @@ use tokio::{
 
 use crate::{
     requests::Request,
-    target::{Outcome, Target, Trace, Usage},
+    send::{Lanes, Message, Sending},
+    target::Target,
 };
 
 /// How the sender waits for an arrival.
@@ -20,17 +25,9 @@ use crate::{
 pub enum Pacing {
     /// tokio's timer alone: millisecond steps, and the only choice in paused time.
     Timer,
-    /// The timer until shortly before, then a spin: microsecond sends for real runs.
+    /// A thread of its own that sleeps until shortly before, then spins: microsecond sends for real runs.
     Precise,
 }
-
-/// How long before an arrival the precise sender leaves the timer: on a machine whose cores all compute, a sleeper may
-/// wake milliseconds late.
-const LONGEST_SPIN: Duration = Duration::from_millis(4);
-/// The same at high rates, where the sender is awake anyway.
-const SHORTEST_SPIN: Duration = Duration::from_micros(200);
-/// Share of the mean gap between arrivals that may be spun away.
-const SPIN_SHARE: f64 = 0.05;
 
 /// One attempt, in time since the start of its schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,8 +40,11 @@ pub struct Attempt {
     pub scheduled: Duration,
     /// When it was handed to the target.
     pub sent: Duration,
-    /// First token of any kind.
+    /// First token of any kind, reasoning included.
     pub first_token: Option<Duration>,
+    /// First token that a user sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_visible: Option<Duration>,
     /// Last token.
     pub last_token: Option<Duration>,
     /// When its end was known.
@@ -63,6 +63,15 @@ pub struct Attempt {
     pub failure: Option<FailureCause>,
     /// What the target said of the failure.
     pub detail: Option<String>,
+    /// HTTP status, where an HTTP server answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// How long the server asked to wait before another try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Duration>,
+    /// Why generation ended, in the target's word (`stop`, `length`, `tool_calls`…).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<String>,
 }
 
 /// How far a schedule is.
@@ -96,6 +105,8 @@ pub struct DriveSettings {
     pub drain: Option<Duration>,
     /// How the sender waits.
     pub pacing: Pacing,
+    /// Most attempts at once; an arrival over it waits its turn and is still timed from when it was due. `None` has no cap.
+    pub most_in_flight: Option<NonZeroUsize>,
     /// Turns true on Ctrl-C.
     pub cancel: watch::Receiver<bool>,
 }
@@ -123,67 +134,56 @@ pub async fn drive(
     let start = Instant::now();
     let mut progress = Progress { scheduled: schedule.len() as u64, ..Progress::default() };
     let last_due = schedule.last().map_or(Duration::ZERO, |(due, _)| *due);
-    let mut waiting: VecDeque<_> = schedule.into();
-    let mut driven = Driven { attempts: Vec::with_capacity(waiting.len()), unsent: 0, cancelled: false };
-    let (finished, mut finishing) = mpsc::unbounded_channel();
+    let mut driven = Driven { attempts: Vec::with_capacity(schedule.len()), unsent: 0, cancelled: false };
+    let (messages, mut arriving) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(None);
+    let lanes = Lanes {
+        target: Arc::clone(target),
+        start,
+        timeout: settings.timeout,
+        most_in_flight: settings.most_in_flight.map_or(usize::MAX, NonZeroUsize::get),
+        stop: stopped,
+        messages,
+        state: Mutex::default(),
+    };
+    let sending = Sending::start(lanes, schedule, settings.pacing, stop);
     let mut cancel = settings.cancel.clone();
     let drain_end = settings.drain.map(|drain| start + last_due + drain);
     let mut stopping = false;
-    let mut in_flight = 0u64;
-    let mean_gap = last_due.as_secs_f64() / (progress.scheduled.max(1) as f64);
-    let spin = Duration::from_secs_f64(mean_gap * SPIN_SHARE).clamp(SHORTEST_SPIN, LONGEST_SPIN);
-
-    while in_flight > 0 || !waiting.is_empty() {
-        let next_due = waiting.front().map(|(due, _)| start + *due);
-        let wake = match settings.pacing {
-            Pacing::Timer => next_due,
-            Pacing::Precise => next_due.map(|due| due.checked_sub(spin).unwrap_or(due)),
-        };
+    loop {
         tokio::select! {
             biased;
             () = cancelled(&mut cancel), if !stopping => {
                 driven.cancelled = true;
                 stopping = true;
-                stop.send_replace(Some(FailureCause::Interrupted));
+                sending.stop(FailureCause::Interrupted);
             }
-            Some(attempt) = finishing.recv() => {
-                in_flight -= 1;
-                count(&mut progress, &attempt);
-                if on_attempt(Some(&attempt), progress) == Next::Stop && !stopping {
-                    stopping = true;
-                    stop.send_replace(Some(FailureCause::Timeout));
-                }
-                driven.attempts.push(attempt);
-            }
-            () = sleep_until(wake.unwrap_or(start)), if next_due.is_some() && !stopping => {
-                let Some((due, request)) = waiting.pop_front() else { continue };
-                if settings.pacing == Pacing::Precise {
-                    while Instant::now() < start + due {
-                        std::hint::spin_loop();
+            message = arriving.recv() => {
+                let ended = match message {
+                    // The sender and every attempt have ended.
+                    None => break,
+                    Some(Message::Sent) => {
+                        progress.sent += 1;
+                        None
                     }
-                }
-                in_flight += 1;
-                progress.sent += 1;
-                let life = Life { start, due, deadline: start + due + settings.timeout, stopped: stopped.clone() };
-                tokio::spawn(attempt(Arc::clone(target), request, life, finished.clone()));
-                if on_attempt(None, progress) == Next::Stop {
+                    Some(Message::Ended(attempt)) => {
+                        count(&mut progress, &attempt);
+                        Some(*attempt)
+                    }
+                };
+                if on_attempt(ended.as_ref(), progress) == Next::Stop && !stopping {
                     stopping = true;
-                    stop.send_replace(Some(FailureCause::Timeout));
+                    sending.stop(FailureCause::Timeout);
                 }
+                driven.attempts.extend(ended);
             }
-            () = sleep_until(drain_end.unwrap_or(start)),
-                if drain_end.is_some() && waiting.is_empty() && !stopping =>
-            {
+            () = sleep_until(drain_end.unwrap_or(start)), if drain_end.is_some() && !stopping => {
                 stopping = true;
-                stop.send_replace(Some(FailureCause::Timeout));
+                sending.stop(FailureCause::Timeout);
             }
-        }
-        if stopping {
-            driven.unsent += waiting.len() as u64;
-            waiting.clear();
         }
     }
+    driven.unsent = progress.scheduled - progress.sent;
     driven
 }
 
@@ -200,52 +200,4 @@ fn count(progress: &mut Progress, attempt: &Attempt) {
     } else {
         progress.completed += 1;
     }
-}
-
-struct Life {
-    start: Instant,
-    due: Duration,
-    deadline: Instant,
-    stopped: watch::Receiver<Option<FailureCause>>,
-}
-
-async fn attempt(
-    target: Arc<dyn Target>,
-    request: Request,
-    mut life: Life,
-    finished: mpsc::UnboundedSender<Attempt>,
-) {
-    let sent = Instant::now();
-    let mut trace = Trace::default();
-    let cut = |cause: FailureCause| Outcome::Failed { cause, detail: "cut off".to_owned() };
-    let outcome = tokio::select! {
-        biased;
-        outcome = target.attempt(&request, &mut trace) => outcome,
-        () = sleep_until(life.deadline) => cut(FailureCause::Timeout),
-        stopped = life.stopped.wait_for(Option::is_some) =>
-            cut(stopped.ok().and_then(|cause| *cause).unwrap_or(FailureCause::Interrupted)),
-    };
-    let since = |at: Instant| at.saturating_duration_since(life.start);
-    let (usage, failure, detail) = match outcome {
-        Outcome::Completed(usage) => (Some(usage), None, None),
-        Outcome::Failed { cause, detail } => (None, Some(cause), Some(detail)),
-    };
-    let record = Attempt {
-        id: request.id,
-        segment: request.segment,
-        scheduled: life.due,
-        sent: since(sent),
-        first_token: trace.first_token.map(since),
-        last_token: trace.last_token.map(since),
-        done: since(Instant::now()),
-        input_tokens: usage.map_or(request.input_tokens.into(), |u: Usage| u.input_tokens),
-        cached_tokens: usage.map_or(0, |u| u.cached_tokens),
-        output_tokens: usage.map_or(trace.tokens, |u| u.output_tokens),
-        token_source: usage.map(|u| u.source),
-        chunk_gaps: trace.chunk_gaps,
-        failure,
-        detail,
-    };
-    // The receiver outlives every attempt; were it gone, nobody is left to tell.
-    drop(finished.send(record));
 }

@@ -5,7 +5,8 @@
 //! | [`schedule`] | when requests are due: absolute, seeded |
 //! | [`requests`] | what each request asks: segment, lengths, a unique prompt |
 //! | [`target`] | what is driven: the mock, the in-process engine |
-//! | [`drive`] | sending a schedule, open loop, and timing what comes back |
+//! | [`drive`] | a schedule through a target, open loop or capped: what was sent, what came back |
+//! | `send` | the sender: each request at its due time, on a clock of its own |
 //! | [`journal`] | every attempt on disk as it finishes |
 //! | [`tally`] | attempts to [`breakeven_measurement::LoadResult`] |
 //! | [`search`] | the highest rate under the SLO |
@@ -22,6 +23,7 @@ pub mod resources;
 pub mod run;
 pub mod schedule;
 pub mod search;
+mod send;
 pub mod tally;
 pub mod target;
 pub mod validity;

@@ -1,6 +1,6 @@
 //! A whole run: warm up, search for the highest rate under the SLO, then baseline, expected and stress.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use breakeven_measurement::{
     Fraction, LevelName, LevelResult, RequestRate, SearchRecord, Slo, Workload,
@@ -81,6 +81,8 @@ pub struct RunPlan {
     pub timeout: Duration,
     /// How the sender waits.
     pub pacing: Pacing,
+    /// Most attempts at once; `None` has no cap.
+    pub most_in_flight: Option<NonZeroUsize>,
 }
 
 /// What happens, for whoever draws it.
@@ -356,6 +358,7 @@ impl Runner<'_> {
             timeout: self.plan.timeout,
             drain,
             pacing: self.plan.pacing,
+            most_in_flight: self.plan.most_in_flight,
             cancel: self.cancel.clone(),
         };
         let (journal, fault, on_event) = (&mut self.journal, &mut self.journal_fault, &mut self.on_event);

@@ -46,6 +46,7 @@ fn plan(slo: Slo) -> RunPlan {
         seed: 11,
         timeout: MS * 60_000,
         pacing: Pacing::Timer,
+        most_in_flight: None,
     }
 }
 
@@ -128,8 +129,13 @@ async fn a_stall_delays_every_arrival_that_was_due_in_it() {
     let target: Arc<dyn Target> = Arc::new(mock);
     let mut requests = source();
     let schedule: Vec<_> = (0..1_000u32).map(|i| (MS * (i * 20), requests.draw())).collect();
-    let settings =
-        DriveSettings { timeout: MS * 60_000, drain: None, pacing: Pacing::Timer, cancel: never() };
+    let settings = DriveSettings {
+        timeout: MS * 60_000,
+        drain: None,
+        pacing: Pacing::Timer,
+        most_in_flight: None,
+        cancel: never(),
+    };
     let driven = drive(&target, schedule, &settings, &mut |_, _| Next::Go).await;
     let (load, _) = tally(&driven.attempts, Duration::ZERO, &workload(), &slo(50, 0.9));
     assert_eq!((load.scheduled, load.completed, driven.unsent), (1_000, 1_000, 0));
@@ -158,7 +164,13 @@ async fn failures_are_counted_by_cause_and_are_infinitely_slow() {
     let target: Arc<dyn Target> = Arc::new(mock);
     let mut requests = source();
     let schedule: Vec<_> = (0..400u32).map(|i| (MS * (i * 50), requests.draw())).collect();
-    let settings = DriveSettings { timeout: MS * 5_000, drain: None, pacing: Pacing::Timer, cancel: never() };
+    let settings = DriveSettings {
+        timeout: MS * 5_000,
+        drain: None,
+        pacing: Pacing::Timer,
+        most_in_flight: None,
+        cancel: never(),
+    };
     let driven = drive(&target, schedule, &settings, &mut |_, _| Next::Go).await;
     let (load, segments) = tally(&driven.attempts, Duration::ZERO, &workload(), &slo(50, 0.9));
     assert_eq!(load.failures.get(&FailureCause::ServerError), Some(&100));
@@ -172,7 +184,13 @@ async fn failures_are_counted_by_cause_and_are_infinitely_slow() {
 async fn a_request_past_its_deadline_is_a_timeout() {
     let target: Arc<dyn Target> = Arc::new(Mock::new(MS * 10_000, MS, 100));
     let mut requests = source();
-    let settings = DriveSettings { timeout: MS * 3_000, drain: None, pacing: Pacing::Timer, cancel: never() };
+    let settings = DriveSettings {
+        timeout: MS * 3_000,
+        drain: None,
+        pacing: Pacing::Timer,
+        most_in_flight: None,
+        cancel: never(),
+    };
     let schedule = vec![(MS * 100, requests.draw())];
     let driven = drive(&target, schedule, &settings, &mut |_, _| Next::Go).await;
     assert_eq!(driven.attempts[0].failure, Some(FailureCause::Timeout));

@@ -30,6 +30,8 @@ pub struct Mock {
     pub fail_every: u64,
     /// Nothing is answered before this time, as a stalled server.
     pub stalled_until: Option<Instant>,
+    /// Nothing leaves the server between these times, whatever it was doing.
+    pub frozen: Option<(Instant, Instant)>,
     slots: Arc<Semaphore>,
     served: Arc<AtomicU64>,
 }
@@ -42,6 +44,7 @@ impl Mock {
             tpot,
             fail_every: 0,
             stalled_until: None,
+            frozen: None,
             slots: Arc::new(Semaphore::new(slots)),
             served: Arc::default(),
         }
@@ -63,6 +66,11 @@ impl Mock {
         }
         for index in 0..request.output_tokens {
             sleep(if index == 0 { self.ttft } else { self.tpot }).await;
+            if let Some((from, until)) = self.frozen
+                && (from..until).contains(&Instant::now())
+            {
+                sleep_until(until).await;
+            }
             trace.chunk(Instant::now(), 1);
         }
         Outcome::Completed(Usage {

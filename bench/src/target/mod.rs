@@ -14,19 +14,55 @@ use crate::requests::Request;
 /// The token times of one attempt, filled by the target as they come, so that an attempt cut off keeps what it saw.
 #[derive(Debug, Default, Clone)]
 pub struct Trace {
-    /// First token of any kind.
+    /// First token of any kind, reasoning included.
     pub first_token: Option<Instant>,
+    /// First token that a user sees.
+    pub first_visible: Option<Instant>,
     /// Latest token.
     pub last_token: Option<Instant>,
     /// Tokens seen.
     pub tokens: u64,
     /// Gaps between chunks.
     pub chunk_gaps: Vec<Duration>,
+    /// HTTP status, where an HTTP server answered.
+    pub http_status: Option<u16>,
+    /// How long the server asked to wait before another try.
+    pub retry_after: Option<Duration>,
+    /// Why generation ended, in the target's word.
+    pub finish_reason: Option<String>,
+    /// What was answered; kept only where someone asked for it by putting an empty one here.
+    pub answer: Option<Answer>,
+}
+
+/// What a target answered, for checks of the answer itself.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Visible text of the first choice.
+    pub text: String,
+    /// Reasoning text, where it is told apart.
+    pub reasoning: String,
+    /// Tool calls in the order of their index.
+    pub tool_calls: Vec<ToolCall>,
+}
+
+/// One tool call, put together from its pieces.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Function name.
+    pub name: String,
+    /// Arguments as the model wrote them, meant to be JSON.
+    pub arguments: String,
 }
 
 impl Trace {
-    /// Notes a chunk of `tokens` tokens that arrived at `at`.
+    /// Notes a chunk of `tokens` visible tokens that arrived at `at`.
     pub fn chunk(&mut self, at: Instant, tokens: u64) {
+        self.first_visible.get_or_insert(at);
+        self.hidden_chunk(at, tokens);
+    }
+
+    /// Notes a chunk of `tokens` tokens that the user does not see (reasoning).
+    pub fn hidden_chunk(&mut self, at: Instant, tokens: u64) {
         if let Some(last) = self.last_token {
             self.chunk_gaps.push(at.saturating_duration_since(last));
         }
