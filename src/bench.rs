@@ -71,6 +71,7 @@ pub(crate) fn measure(
         timeout: product.bench.timeout.map_or(DEFAULT_TIMEOUT, |t| t.0),
         pacing: Pacing::Precise,
         most_in_flight: None,
+        shard: measuring.shard,
     };
     let began = Timestamp::now();
     let target: Arc<dyn Target> = Arc::new(EngineTarget::new(Arc::clone(&started.engine)));
@@ -100,6 +101,8 @@ pub(crate) fn measure(
         workload,
         slo: product.slo(),
         seed,
+        shard: measuring.shard,
+        merged_from: Vec::new(),
         search: outcome.search,
         levels: outcome.levels,
     };

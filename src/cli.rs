@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use breakeven_measurement::Shard;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Should we run this model ourselves, on what hardware, and what does it really cost against a managed API?
@@ -30,6 +31,17 @@ pub(crate) enum Command {
     /// Print a plan, or write it as a self-contained HTML page
     #[command(after_help = "Example: breakeven report plan.json --html report.html")]
     Report(ReportArguments),
+    /// Compare two measurements: exit code 1 where B is shown to be worse by more than the threshold
+    ///
+    /// Every change has an interval; "no difference shown" is an answer. Exit code 2 where the two cannot be compared.
+    #[command(after_help = "Example: breakeven compare main.json branch.json --threshold 5%")]
+    Compare(CompareArguments),
+    /// Add up what several generators measured of one load
+    ///
+    /// Counts and latency histograms add exactly. Measurements of another model, workload, SLO, target or level are
+    /// refused, and so are the same requests twice.
+    #[command(after_help = "Example: breakeven merge shard-0.json shard-1.json --out measurement.json")]
+    Merge(MergeArguments),
     /// Write a commented product file to start from
     #[command(after_help = "Example: breakeven init sales-copilot --out my-product.toml")]
     Init(InitArguments),
@@ -65,6 +77,56 @@ pub(crate) struct BenchArguments {
     pub(crate) measuring: Measuring,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// Measurement to compare against
+    pub(crate) a: PathBuf,
+    /// Measurement to judge
+    pub(crate) b: PathBuf,
+    /// Worsening that fails: per cent of a latency or rate, points of a share
+    #[arg(long, default_value = "5%", value_parser = threshold)]
+    pub(crate) threshold: f64,
+    /// Compare invalid levels and incomplete runs too
+    #[arg(long)]
+    pub(crate) allow_invalid: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = CompareFormat::Terminal)]
+    pub(crate) format: CompareFormat,
+}
+
+/// How to print a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompareFormat {
+    /// A table for a terminal
+    Terminal,
+    /// Markdown for a pull request
+    Markdown,
+    /// Every number, for a program
+    Json,
+}
+
+/// `5%`, `5 %` or `0.05`, as a share.
+fn threshold(text: &str) -> Result<f64, String> {
+    let (number, scale) = match text.trim().strip_suffix('%') {
+        Some(percent) => (percent.trim(), 0.01),
+        None => (text.trim(), 1.0),
+    };
+    match number.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value * scale),
+        _ => Err(format!("expected a percentage such as 5%, found `{text}`")),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeArguments {
+    /// Measurements to add up: all shards of one load, or generators with seeds of their own
+    #[arg(required = true, num_args = 2..)]
+    pub(crate) measurements: Vec<PathBuf>,
+    /// Where to write the merged measurement
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+}
+
 /// How to measure.
 #[derive(Debug, Args)]
 pub(crate) struct Measuring {
@@ -77,6 +139,10 @@ pub(crate) struct Measuring {
     /// Weights: real ones, random ones where no source has the real, or random ones always
     #[arg(long, value_enum, default_value_t = Weights::RealOrRandom)]
     pub(crate) weights: Weights,
+    /// Send only part INDEX of COUNT of the load, counted from 0: the parts together send every arrival once, and
+    /// `breakeven merge` adds them up. Needs --rates, those of the whole load
+    #[arg(long, value_name = "INDEX/COUNT", requires = "rates")]
+    pub(crate) shard: Option<Shard>,
     /// Seed of schedules, lengths, prompts and random weights, instead of the product file's
     #[arg(long)]
     pub(crate) seed: Option<u64>,

@@ -2,9 +2,11 @@
 
 mod bench;
 mod cli;
+mod compare;
 mod console;
 mod hardware;
 mod init;
+mod merge;
 mod model;
 mod plan;
 mod prices;
@@ -25,6 +27,8 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Report(arguments) => report::report(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Merge(arguments) => merge::merge(&arguments),
         Command::Init(arguments) => init::init(&arguments),
         Command::Hardware => hardware::hardware(),
         Command::Prices(arguments) => prices::prices(&arguments),

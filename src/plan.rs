@@ -20,6 +20,12 @@ pub(crate) fn plan(arguments: &PlanArguments) -> Result<Answer> {
     let product = read_product(&arguments.product)?;
     let prices = read_prices(&arguments.planning.sheets)?;
     let measurement = file::read(&arguments.measurement)?;
+    if let Some(shard) = measurement.shard {
+        bail!(
+            "`{}` is shard {shard} of a load; `breakeven merge` adds the shards up to the measurement to plan from",
+            arguments.measurement.display()
+        );
+    }
     let plan = make(&product, &measurement, &prices, &arguments.planning, &arguments.out)?;
     console::print(&report::terminal(&plan))?;
     console::note(&format!("Written to {}", arguments.out.display()));

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use breakeven_measurement::{
-    Fraction, LevelName, LevelResult, RequestRate, SearchRecord, Slo, Workload,
+    Fraction, LevelName, LevelResult, RequestRate, SearchRecord, Shard, Slo, Workload,
     level::{ArrivalProcess, Rates},
     run::Status,
     search::Probe,
@@ -83,6 +83,8 @@ pub struct RunPlan {
     pub pacing: Pacing,
     /// Most attempts at once; `None` has no cap.
     pub most_in_flight: Option<NonZeroUsize>,
+    /// The part of the load to send, where several generators share it; it needs given rates, those of the whole load.
+    pub shard: Option<Shard>,
 }
 
 /// What happens, for whoever draws it.
@@ -139,6 +141,9 @@ pub enum RunError {
     /// Records cannot be kept.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Shards that search for themselves would each find another rate.
+    #[error("a shard needs the rates of the whole load; give them with --rates")]
+    ShardWithoutRates,
     /// The target answers nothing at all.
     #[error("the target did not answer one of {WARMUP_REQUESTS} single requests: {0}")]
     NoAnswer(String),
@@ -170,6 +175,9 @@ pub async fn run(
     let mut runner =
         Runner { target, plan, source, journal, journal_fault: None, on_event, cancel, phases: 0 };
     let mut outcome = RunOutcome { search: None, levels: Vec::new(), status: Status::Complete };
+    if plan.shard.is_some() && plan.rates.is_none() {
+        return Err(RunError::ShardWithoutRates);
+    }
     let unloaded = runner.warm_up().await?;
     let rates = if let Some(rates) = plan.rates {
         rates
@@ -315,7 +323,9 @@ impl Runner<'_> {
         (self.on_event)(RunEvent::LevelStarted { name, rate, length });
         let schedule = self.schedule(rate, length);
         let warmup = length.mul_f64(WARMUP_SHARE);
+        // The window is that of the whole load, so that the windows of its shards are the same.
         let last = schedule.last().map_or(warmup, |(due, _)| *due);
+        let schedule = self.own_part(schedule);
         self.target.take_load();
         let sample = Sample::now();
         let driven = self.drive(&name.to_string(), schedule, None, &mut |_, _| Next::Go).await?;
@@ -345,6 +355,17 @@ impl Runner<'_> {
         let seed = self.plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.phases);
         let times = arrivals(self.plan.arrivals, rate, length, seed);
         times.into_iter().map(|due| (due, self.source.draw())).collect()
+    }
+
+    /// The arrivals of this generator's shard. All are drawn first: every shard draws the same.
+    fn own_part(&self, schedule: Vec<(Duration, Request)>) -> Vec<(Duration, Request)> {
+        let Some(shard) = self.plan.shard else { return schedule };
+        schedule
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| shard.sends(*i))
+            .map(|(_, arrival)| arrival)
+            .collect()
     }
 
     async fn drive(

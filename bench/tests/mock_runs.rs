@@ -13,8 +13,8 @@ use breakeven_bench::{
     target::{Target, mock::Mock},
 };
 use breakeven_measurement::{
-    FailureCause, Finding, Fraction, LatencySeries, Lengths, Quantile, RequestRate, Segment, Slo, Verdict,
-    Workload, level::ArrivalProcess, run::Status,
+    FailureCause, Finding, Fraction, LatencySeries, Lengths, Quantile, RequestRate, Segment, Shard, Slo,
+    Verdict, Workload, level::ArrivalProcess, run::Status,
 };
 use tokio::sync::watch;
 
@@ -47,6 +47,7 @@ fn plan(slo: Slo) -> RunPlan {
         timeout: MS * 60_000,
         pacing: Pacing::Timer,
         most_in_flight: None,
+        shard: None,
     }
 }
 
@@ -85,7 +86,10 @@ async fn an_unloaded_target_is_timed_exactly() {
         let rates = level.rates.unwrap();
         let expected = level.target_rate.per_second();
         assert!((rates.offered_per_second / expected - 1.0).abs() < 0.2, "{rates:?}");
-        assert_eq!(level.validity.verdict, Verdict::Valid, "{:?}", level.validity);
+        // Of a machine that others share, the CPU may be stolen, whatever the mock does.
+        let found: Vec<_> =
+            level.validity.findings.iter().filter(|f| !matches!(f, Finding::CpuStolen { .. })).collect();
+        assert!(found.is_empty(), "{found:?}");
     }
 }
 
@@ -238,4 +242,32 @@ async fn the_journal_holds_every_attempt() {
     let of_level = text.lines().filter(|l| l.contains("\"phase\":\"expected\"")).count() as u64;
     assert!(of_level >= outcome.levels[1].overall.scheduled);
     assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_send_the_whole_load_between_them() {
+    let mut plan = plan(slo(1_000, 0.9));
+    plan.rates = Some([1.0, 2.0, 3.0].map(|r| RequestRate::new(r).unwrap()));
+    let mut of_shard = async |shard: Option<Shard>| {
+        plan.shard = shard;
+        // Enough places for all: what one generator sends does not slow another's requests.
+        let target: Arc<dyn Target> = Arc::new(Mock::new(MS * 300, MS * 20, 1_000));
+        run(&target, &plan, source(), None, never(), &mut |_| ()).await.unwrap().levels
+    };
+    let whole = of_shard(None).await;
+    let mut parts = Vec::new();
+    for index in 0..3 {
+        parts.push(of_shard(Some(Shard::new(index, 3).unwrap())).await);
+    }
+    for (index, level) in whole.iter().enumerate() {
+        let mut sum = parts[0][index].overall.clone();
+        sum.merge(&parts[1][index].overall);
+        sum.merge(&parts[2][index].overall);
+        assert_eq!(sum.scheduled, level.overall.scheduled);
+        assert_eq!(
+            (sum.input_tokens, sum.output_tokens),
+            (level.overall.input_tokens, level.overall.output_tokens)
+        );
+        assert!(parts.iter().all(|part| part[index].window == level.window));
+    }
 }

@@ -166,15 +166,15 @@ impl LoadResult {
             chunk_gap,
             send_lag,
         } = other;
-        self.scheduled += scheduled;
-        self.completed += completed;
-        self.within_slo += within_slo;
+        self.scheduled = self.scheduled.saturating_add(*scheduled);
+        self.completed = self.completed.saturating_add(*completed);
+        self.within_slo = self.within_slo.saturating_add(*within_slo);
         add_counts(&mut self.failures, failures);
         add_counts(&mut self.retries, retries);
-        self.input_tokens.0 += input_tokens.0;
-        self.cached_input_tokens.0 += cached_input_tokens.0;
-        self.output_tokens.0 += output_tokens.0;
-        self.failed_tokens.0 += failed_tokens.0;
+        self.input_tokens.0 = self.input_tokens.0.saturating_add(input_tokens.0);
+        self.cached_input_tokens.0 = self.cached_input_tokens.0.saturating_add(cached_input_tokens.0);
+        self.output_tokens.0 = self.output_tokens.0.saturating_add(output_tokens.0);
+        self.failed_tokens.0 = self.failed_tokens.0.saturating_add(failed_tokens.0);
         add_counts(&mut self.token_sources, token_sources);
         self.ttft.merge(ttft);
         self.service_ttft.merge(service_ttft);
@@ -187,7 +187,8 @@ impl LoadResult {
 
 fn add_counts<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
     for (key, count) in from {
-        *into.entry(*key).or_default() += count;
+        let sum = into.entry(*key).or_default();
+        *sum = sum.saturating_add(*count);
     }
 }
 
@@ -252,7 +253,7 @@ pub struct LevelResult {
     pub name: LevelName,
     /// How arrivals were spaced.
     pub arrivals: ArrivalProcess,
-    /// Rate asked for.
+    /// Rate asked for, of all generators together.
     pub target_rate: RequestRate,
     /// Seconds of load before the window began.
     #[serde(rename = "warmup_seconds", with = "seconds")]

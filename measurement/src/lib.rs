@@ -8,15 +8,21 @@
 //! | [`search`] | the search for the highest rate under the SLO |
 //! | [`slo`], [`workload`] | what was asked: targets, segments, lengths |
 //! | [`validity`] | whether a level may be believed, with reasons |
+//! | [`shard`], [`merge`] | one generator's part of a load, and the parts added up again |
+//! | [`compare`], [`interval`] | two measurements side by side, and how sure a difference is |
 //! | [`quantity`] | rates and fractions that cannot hold nonsense |
 //! | [`file`] | reading and writing, whole or not at all |
 
+pub mod compare;
 pub mod file;
+pub mod interval;
 pub mod level;
+pub mod merge;
 pub mod quantity;
 pub mod run;
 pub mod search;
 pub mod series;
+pub mod shard;
 pub mod slo;
 pub mod validity;
 pub mod workload;
@@ -26,6 +32,7 @@ pub use quantity::{Fraction, RequestRate};
 pub use run::Measurement;
 pub use search::{CapacityEstimate, SearchRecord};
 pub use series::{LatencySeries, Quantile};
+pub use shard::Shard;
 pub use slo::Slo;
 pub use validity::{Finding, Validity, Verdict};
 pub use workload::{Lengths, Segment, Workload};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     level::{LevelName, LevelResult},
     search::SearchRecord,
+    shard::Shard,
     slo::Slo,
     workload::Workload,
 };
@@ -91,10 +92,35 @@ pub struct Measurement {
     pub slo: Slo,
     /// Seed of schedules, lengths and prompts.
     pub seed: u64,
+    /// The part of the load that this generator sent; absent where it sent all of it. The levels' `target_rate` is
+    /// then that of the whole load, of all parts together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+    /// The runs that were merged into this one; empty where it is one run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_from: Vec<Generator>,
     /// The search for the highest rate under the SLO; absent where rates were given.
     pub search: Option<SearchRecord>,
     /// The load levels that ran, lightest first.
     pub levels: Vec<LevelResult>,
+}
+
+/// One of the runs that a merged measurement adds up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generator {
+    /// Its run.
+    pub run_id: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// Whether it reached its end.
+    pub status: Status,
+    /// Its seed.
+    pub seed: u64,
+    /// Which part of the load it sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+    /// Where it ran.
+    pub machine: Machine,
 }
 
 impl Measurement {

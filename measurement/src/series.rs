@@ -98,13 +98,21 @@ impl LatencySeries {
         if n == 0 {
             return None;
         }
-        let rank = (q.clamp(0.0, 1.0) * n as f64).ceil().max(1.0);
-        let finite = self.finite.len() as f64;
-        if rank > finite {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to n, a u64")]
+        let rank = (q.clamp(0.0, 1.0) * n as f64).ceil().max(1.0) as u64;
+        self.at_rank(rank)
+    }
+
+    /// The `rank`-th smallest value, counted from 1, failures last. `None` where there are not so many.
+    pub fn at_rank(&self, rank: u64) -> Option<Quantile> {
+        if rank == 0 || rank > self.len() {
+            return None;
+        }
+        if rank > self.finite.len() {
             return Some(Quantile::Infinite);
         }
         // Half a rank back, so that the library's own ceiling lands on this rank whatever the rounding.
-        let nanoseconds = self.finite.value_at_quantile((rank - 0.5) / finite);
+        let nanoseconds = self.finite.value_at_quantile((rank as f64 - 0.5) / self.finite.len() as f64);
         Some(Quantile::Finite(Duration::from_nanos(nanoseconds.min(self.finite.max()))))
     }
 
@@ -126,7 +134,7 @@ impl LatencySeries {
             reason = "both histograms grow by themselves and have the same digits"
         )]
         self.finite.add(&other.finite).expect("auto-resizing histograms of equal precision add");
-        self.infinite += other.infinite;
+        self.infinite = self.infinite.saturating_add(other.infinite);
     }
 
     fn histogram_base64(&self) -> Result<String, String> {

@@ -84,6 +84,15 @@ pub enum Finding {
     },
     /// No request of the window was completed.
     NothingCompleted,
+    /// The generators of a merged level did not run at the same time.
+    GeneratorsApart {
+        /// Seconds between the first start and the last.
+        apart_seconds: f64,
+        /// Seconds of warm-up, which may absorb as much.
+        warmup_seconds: f64,
+        /// Seconds of the window.
+        window_seconds: f64,
+    },
 }
 
 impl Finding {
@@ -96,6 +105,12 @@ impl Finding {
             {
                 Verdict::Invalid
             }
+            // Their windows do not even overlap: the target never saw the whole load.
+            Self::GeneratorsApart { apart_seconds, warmup_seconds, window_seconds }
+                if *apart_seconds > warmup_seconds + window_seconds =>
+            {
+                Verdict::Invalid
+            }
             Self::ArrivalsMissed { .. } | Self::Interrupted | Self::NothingCompleted => Verdict::Invalid,
             Self::GeneratorLate { .. }
             | Self::TooFewSamples { .. }
@@ -103,7 +118,8 @@ impl Finding {
             | Self::TokenCountsDisagree { .. }
             | Self::UndeclaredCacheHits { .. }
             | Self::CpuStolen { .. }
-            | Self::GpuThrottled { .. } => Verdict::Weak,
+            | Self::GpuThrottled { .. }
+            | Self::GeneratorsApart { .. } => Verdict::Weak,
         }
     }
 }
@@ -161,6 +177,11 @@ impl fmt::Display for Finding {
             Self::NothingCompleted => {
                 f.write_str("no request was completed; lower the rate or relax the timeout")
             }
+            Self::GeneratorsApart { apart_seconds, warmup_seconds, .. } => write!(
+                f,
+                "the generators started {apart_seconds:.1} s apart, warm-up is {warmup_seconds:.1} s: for a part of the \
+                 window the load was not whole; start them together"
+            ),
         }
     }
 }

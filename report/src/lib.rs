@@ -1,6 +1,8 @@
-//! A plan rendered for its readers: terminal, markdown and HTML. Computes nothing that the plan does not hold.
+//! A plan rendered for its readers: terminal, markdown and HTML; and a comparison of two measurements. Computes nothing
+//! that the plan, or the comparison, does not hold.
 
 mod chart;
+pub mod comparison;
 pub mod format;
 pub mod html;
 pub mod markdown;

@@ -102,7 +102,7 @@ fn level_table(view: &View, width: usize) -> Table {
     table
 }
 
-fn new_table() -> Table {
+pub(crate) fn new_table() -> Table {
     let mut table = Table::new();
     // One rule under the heads; more lines would cost the reader's ten seconds.
     let head = LineStyle::none().fill('─').junction('─');
@@ -111,7 +111,7 @@ fn new_table() -> Table {
     table
 }
 
-fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
+pub(crate) fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
     for index in columns {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -82,6 +82,8 @@ pub(crate) fn measurement(product: &Product, capacity: f64) -> Measurement {
         workload: product.workload(),
         slo: product.slo(),
         seed: 0,
+        shard: None,
+        merged_from: vec![],
         search: Some(SearchRecord {
             probes: Vec::new(),
             capacity: Some(CapacityEstimate {
