@@ -44,11 +44,11 @@ pub fn markdown(comparison: &Comparison) -> String {
         HEADS.join(" | ")
     );
     for row in &comparison.rows {
-        out.push_str(&format!("| {} |\n", cells(row).join(" | ")));
+        out.extend(["| ", &cells(row).join(" | "), " |\n"]);
     }
     out.push('\n');
     for note in notes(comparison) {
-        out.push_str(&format!("- {note}\n"));
+        out.extend(["- ", &note, "\n"]);
     }
     out
 }
@@ -90,11 +90,11 @@ fn cells(row: &Row) -> [String; 7] {
         }
     };
     let comparable = row.verdict != Verdict::NotComparable;
-    let interval = if !comparable {
-        ABSENT.to_owned()
-    } else {
+    let interval = if comparable {
         let end = |end: Option<f64>| end.map_or_else(|| "?".to_owned(), |end| change(end, unit));
         format!("{} … {}", end(row.low), end(row.high))
+    } else {
+        ABSENT.to_owned()
     };
     let shown = match row.verdict {
         Verdict::Better => "better",

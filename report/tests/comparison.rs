@@ -33,7 +33,7 @@ use support::{level, measurement};
 fn compared() -> Comparison {
     let a = run("run-main", 1.0, 1_000, 30.0);
     let mut b = run("run-branch", 1.4, 14, 36.0);
-    b.levels[0].validity =
+    b.levels.first_mut().unwrap().validity =
         vec![Finding::TooFewSamples { quantile: 0.999, samples: 700, needed: 6_636 }].into();
     compare(&a, &b, &CompareOptions { threshold: 0.05, allow_invalid: false }).unwrap()
 }

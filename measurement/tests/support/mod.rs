@@ -37,24 +37,21 @@ pub(crate) fn slo() -> Slo {
 fn add(load: &mut LoadResult, ttft: Option<u64>) {
     load.scheduled += 1;
     load.send_lag.record(Duration::from_micros(20));
-    match ttft.map(Duration::from_nanos) {
-        Some(ttft) => {
-            load.completed += 1;
-            load.within_slo += u64::from(ttft <= Duration::from_millis(500));
-            load.input_tokens.0 += 10;
-            load.output_tokens.0 += 5;
-            load.ttft.record(ttft);
-            load.service_ttft.record(ttft);
-            load.e2e.record(ttft * 2);
-            load.tpot.record(ttft / 4);
-            load.chunk_gap.record(ttft / 4);
-        }
-        None => {
-            *load.failures.entry(FailureCause::Timeout).or_default() += 1;
-            load.ttft.record_infinite();
-            load.service_ttft.record_infinite();
-            load.e2e.record_infinite();
-        }
+    if let Some(ttft) = ttft.map(Duration::from_nanos) {
+        load.completed += 1;
+        load.within_slo += u64::from(ttft <= Duration::from_millis(500));
+        load.input_tokens.0 += 10;
+        load.output_tokens.0 += 5;
+        load.ttft.record(ttft);
+        load.service_ttft.record(ttft);
+        load.e2e.record(ttft * 2);
+        load.tpot.record(ttft / 4);
+        load.chunk_gap.record(ttft / 4);
+    } else {
+        *load.failures.entry(FailureCause::Timeout).or_default() += 1;
+        load.ttft.record_infinite();
+        load.service_ttft.record_infinite();
+        load.e2e.record_infinite();
     }
 }
 
@@ -67,7 +64,9 @@ pub(crate) fn level(name: LevelName, rate: f64, fates: impl Iterator<Item = Fate
         .collect();
     for (segment, ttft) in fates {
         add(&mut overall, ttft);
-        add(&mut segments[segment].load, ttft);
+        if let Some(of_segment) = segments.get_mut(segment) {
+            add(&mut of_segment.load, ttft);
+        }
     }
     let window = Duration::from_secs(9);
     LevelResult {
