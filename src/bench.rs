@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, bail};
 use breakeven_bench::{
     Durations, RunPlan,
     drive::Pacing,
-    journal::Journal,
     requests::RequestSource,
     run as run_levels,
     target::{Target, engine::EngineTarget},
@@ -18,13 +17,14 @@ use breakeven_measurement::{
     run::{FORMAT, Status, Target as TargetRecord},
 };
 use breakeven_planner::Product;
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
     cli::{BenchArguments, Measuring},
     console::{self, Answer},
-    hardware, model, plan,
+    hardware,
+    journal::{self, Asked, Opened},
+    model, plan,
     progress::Bars,
 };
 
@@ -73,9 +73,14 @@ pub(crate) fn measure(
         most_in_flight: None,
         shard: measuring.shard,
     };
-    let began = Timestamp::now();
     let target: Arc<dyn Target> = Arc::new(EngineTarget::new(Arc::clone(&started.engine)));
-    let mut journal = Journal::create(&out.with_file_name("attempts.jsonl"))?;
+    let asked = Asked {
+        plan: &run_plan,
+        machine: &machine,
+        model: serde_json::to_value(&record)?,
+        target: serde_json::to_value(&started.record)?,
+    };
+    let Opened { mut journal, run_id, started: began } = journal::open(out, measuring.resume, asked)?;
     let mut bars = Bars::new();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -91,7 +96,7 @@ pub(crate) fn measure(
     let outcome = outcome?;
     let measurement = Measurement {
         format: FORMAT.to_owned(),
-        run_id: format!("run-{}-{seed}", began.as_millisecond()),
+        run_id,
         started: began,
         breakeven_version: env!("CARGO_PKG_VERSION").to_owned(),
         status: outcome.status,
@@ -108,7 +113,10 @@ pub(crate) fn measure(
     };
     file::write(&measurement, out)?;
     if interrupted(&measurement) {
-        console::note(&format!("Stopped. What finished is in {}, marked incomplete.", out.display()));
+        console::note(&format!(
+            "Stopped. What finished is in {}, marked incomplete; --resume goes on from there.",
+            out.display()
+        ));
     }
     Ok(measurement)
 }

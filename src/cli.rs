@@ -139,6 +139,10 @@ pub(crate) struct Measuring {
     /// Weights: real ones, random ones where no source has the real, or random ones always
     #[arg(long, value_enum, default_value_t = Weights::RealOrRandom)]
     pub(crate) weights: Weights,
+    /// Go on with the run that was interrupted, from the journal beside the measurement: finished levels are kept.
+    /// Refused where the file, seed, model or settings are not the same
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// Send only part INDEX of COUNT of the load, counted from 0: the parts together send every arrival once, and
     /// `breakeven merge` adds them up. Needs --rates, those of the whole load
     #[arg(long, value_name = "INDEX/COUNT", requires = "rates")]

@@ -6,6 +6,7 @@ mod compare;
 mod console;
 mod hardware;
 mod init;
+mod journal;
 mod merge;
 mod model;
 mod plan;

@@ -48,34 +48,76 @@ fn the_main_job_writes_its_three_files() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_leaves_a_partial_measurement_marked_incomplete() {
+fn ctrl_c_and_kill_lose_nothing_and_resume_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("measurement.json");
-    let child = Command::new(env!("CARGO_BIN_EXE_breakeven"))
-        .args(["bench", "examples/support-bot.toml", "--weights", "real", "--rates", "1,1,1", "--out"])
-        .arg(&out)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Attempts of the first level appear in the journal: the run is in the middle of it.
     let journal = folder.path().join("attempts.jsonl");
-    let in_level =
-        || fs::read_to_string(&journal).is_ok_and(|text| text.matches("\"phase\":\"baseline\"").count() >= 2);
-    for _ in 0..1_200 {
-        if in_level() {
-            break;
+    let arguments = |more: &[&'static str]| {
+        let all = [
+            "bench",
+            "examples/support-bot.toml",
+            "--weights",
+            "real",
+            "--quick",
+            "--rates",
+            "1,1,1",
+            "--out",
+        ];
+        let mut all: Vec<String> = all.map(str::to_owned).to_vec();
+        all.push(out.to_str().unwrap().to_owned());
+        all.extend(more.iter().map(|argument| (*argument).to_owned()));
+        all
+    };
+    // Starts a run and ends it by a signal once `phase` has attempts in the journal.
+    let ended_in = |phase: &str, more: usize, signal: &str, arguments: Vec<String>| {
+        let child = Command::new(env!("CARGO_BIN_EXE_breakeven"))
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let attempts = || {
+            let text = fs::read_to_string(&journal).unwrap_or_default();
+            text.matches(&format!("\"phase\":\"{phase}\"")).count()
+        };
+        for _ in 0..3_600 {
+            if attempts() >= more {
+                break;
+            }
+            sleep(Duration::from_millis(50));
         }
-        sleep(Duration::from_millis(100));
-    }
-    assert!(in_level(), "the first level never began");
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    let ended = child.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(130), "{}", String::from_utf8_lossy(&ended.stderr));
+        assert!(attempts() >= more, "{phase} never began");
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        let ended = child.wait_with_output().unwrap();
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+
+    let (code, said) = ended_in("expected", 1, "-INT", arguments(&[]));
+    assert_eq!(code, Some(130), "{said}");
     let measurement = file::read(&out).unwrap();
     assert!(matches!(measurement.status, Status::Incomplete { .. }));
-    assert_eq!(measurement.levels.len(), 1);
+    assert_eq!(measurement.levels.len(), 2, "baseline, and what there was of expected");
     let refused = breakeven(&["plan", "examples/support-bot.toml", "--measurement", out.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(shown(&refused).contains("--allow-invalid"));
+
+    let other: Vec<String> = arguments(&["--resume", "--seed", "5"]);
+    let other = breakeven(&other.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(other.status.code(), Some(2));
+    assert!(shown(&other).contains("plan.seed was 0, now 5"), "{}", shown(&other));
+
+    let before = fs::read_to_string(&journal).unwrap().matches("\"phase\":\"expected\"").count();
+    let (code, said) = ended_in("expected", before + 1, "-KILL", arguments(&["--resume"]));
+    assert_eq!(code, None, "{said}");
+    assert!(said.contains("kept baseline"), "{said}");
+    let (_, entries) = breakeven_bench::journal::Entries::open(&journal).unwrap();
+    assert!(entries.map(Result::unwrap).count() > before, "every record is readable");
+
+    let last: Vec<String> = arguments(&["--resume"]);
+    let last = breakeven(&last.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(last.status.code(), Some(0), "{}", shown(&last));
+    let whole = file::read(&out).unwrap();
+    assert_eq!((whole.status, whole.levels.len()), (Status::Complete, 3));
+    assert_eq!(whole.run_id, measurement.run_id);
+    assert_eq!(whole.levels[0].overall, measurement.levels[0].overall);
 }

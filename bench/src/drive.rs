@@ -15,13 +15,15 @@ use tokio::{
 };
 
 use crate::{
+    nanoseconds,
     requests::Request,
     send::{Lanes, Message, Sending},
     target::Target,
 };
 
 /// How the sender waits for an arrival.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pacing {
     /// tokio's timer alone: millisecond steps, and the only choice in paused time.
     Timer,
@@ -37,17 +39,27 @@ pub struct Attempt {
     /// Index of the segment.
     pub segment: usize,
     /// When it was due.
+    #[serde(rename = "scheduled_ns", with = "nanoseconds")]
     pub scheduled: Duration,
     /// When it was handed to the target.
+    #[serde(rename = "sent_ns", with = "nanoseconds")]
     pub sent: Duration,
     /// First token of any kind, reasoning included.
+    #[serde(rename = "first_token_ns", with = "nanoseconds::optional")]
     pub first_token: Option<Duration>,
     /// First token that a user sees.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "first_visible_ns",
+        with = "nanoseconds::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub first_visible: Option<Duration>,
     /// Last token.
+    #[serde(rename = "last_token_ns", with = "nanoseconds::optional")]
     pub last_token: Option<Duration>,
     /// When its end was known.
+    #[serde(rename = "done_ns", with = "nanoseconds")]
     pub done: Duration,
     /// Prompt tokens asked.
     pub input_tokens: u64,
@@ -58,6 +70,7 @@ pub struct Attempt {
     /// Who counted them.
     pub token_source: Option<breakeven_measurement::level::TokenSource>,
     /// Gaps between chunks.
+    #[serde(rename = "chunk_gaps_ns", with = "nanoseconds::list")]
     pub chunk_gaps: Vec<Duration>,
     /// Why it failed; absent where it completed.
     pub failure: Option<FailureCause>,
@@ -67,7 +80,12 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
     /// How long the server asked to wait before another try.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "retry_after_ns",
+        with = "nanoseconds::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub retry_after: Option<Duration>,
     /// Why generation ended, in the target's word (`stop`, `length`, `tool_calls`…).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@
 //! | [`target`] | what is driven: the mock, the in-process engine |
 //! | [`drive`] | a schedule through a target, open loop or capped: what was sent, what came back |
 //! | `send` | the sender: each request at its due time, on a clock of its own |
-//! | [`journal`] | every attempt on disk as it finishes |
+//! | [`journal`] | every attempt on disk as it finishes, and going on from there |
 //! | [`tally`] | attempts to [`breakeven_measurement::LoadResult`] |
 //! | [`search`] | the highest rate under the SLO |
 //! | [`validity`] | findings against a level |
@@ -18,6 +18,7 @@
 
 pub mod drive;
 pub mod journal;
+mod nanoseconds;
 pub mod requests;
 pub mod resources;
 pub mod run;

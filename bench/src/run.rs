@@ -8,11 +8,12 @@ use breakeven_measurement::{
     run::Status,
     search::Probe,
 };
+use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     drive::{DriveSettings, Driven, Next, Pacing, Progress, drive},
-    journal::{Journal, JournalError},
+    journal::{Journal, JournalError, Kept},
     requests::{Request, RequestSource},
     resources::Sample,
     schedule::arrivals,
@@ -34,7 +35,7 @@ const SATURATION_FACTOR: f64 = 1.5;
 const PROBES_PLANNED: u32 = 4;
 
 /// How long each part runs. Draining comes on top.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Durations {
     /// The search for the highest rate under the SLO.
     pub search: Duration,
@@ -62,8 +63,8 @@ impl Durations {
     }
 }
 
-/// What to run.
-#[derive(Debug, Clone)]
+/// What to run. Its written form is what a resumed run is held against.
+#[derive(Debug, Clone, Serialize)]
 pub struct RunPlan {
     /// Segments and lengths.
     pub workload: Workload,
@@ -178,17 +179,31 @@ pub async fn run(
     if plan.shard.is_some() && plan.rates.is_none() {
         return Err(RunError::ShardWithoutRates);
     }
-    let unloaded = runner.warm_up().await?;
+    let kept = runner.journal.as_deref().map(Journal::kept).cloned().unwrap_or_default();
+    runner.pass_over(&kept);
+    let unloaded = if LevelName::ALL.iter().all(|name| kept.level(*name).is_some()) {
+        Duration::ZERO
+    } else {
+        runner.warm_up().await?
+    };
     let rates = if let Some(rates) = plan.rates {
         rates
     } else {
-        let (record, base) = runner.search(unloaded).await?;
+        let (record, base) = match kept.searched.clone() {
+            Some(searched) => (searched.record, searched.base_rate),
+            None => runner.search(unloaded).await?,
+        };
         outcome.search = Some(record);
         LevelName::ALL.map(|level| base.scaled(level.share_of_capacity()).unwrap_or(base))
     };
     for ((name, rate), length) in LevelName::ALL.into_iter().zip(rates).zip(plan.durations.levels) {
         if *runner.cancel.borrow() {
             break;
+        }
+        if let Some(level) = kept.level(name) {
+            (runner.on_event)(RunEvent::LevelFinished(Box::new(level.clone())));
+            outcome.levels.push(level.clone());
+            continue;
         }
         outcome.levels.push(runner.level(name, rate, length).await?);
     }
@@ -207,6 +222,14 @@ pub async fn run(
 }
 
 impl Runner<'_> {
+    /// Draws what an earlier part of this run drew: no prompt and no schedule comes twice.
+    fn pass_over(&mut self, kept: &Kept) {
+        for _ in 0..kept.requests {
+            self.source.draw();
+        }
+        self.phases = kept.phases;
+    }
+
     /// A few requests one at a time; returns the E2E latency of the last that completed.
     async fn warm_up(&mut self) -> Result<Duration, RunError> {
         (self.on_event)(RunEvent::WarmingUp);
@@ -279,7 +302,13 @@ impl Runner<'_> {
         let best = bracket.best();
         let capacity = best.map(|best| capacity(best, &probes, &[], &plan.slo));
         let base = best.or_else(|| bracket.next()).unwrap_or(one_at_a_time);
-        Ok((SearchRecord { probes, capacity }, base))
+        let record = SearchRecord { probes, capacity };
+        if let Some(journal) = self.journal.as_deref_mut()
+            && !*self.cancel.borrow()
+        {
+            journal.searched(&record, base)?;
+        }
+        Ok((record, base))
     }
 
     /// The throughput flat out: a burst of requests, all at once, and how long it takes to complete them. `None` where
@@ -345,6 +374,11 @@ impl Runner<'_> {
             resources,
             validity,
         };
+        if let Some(journal) = self.journal.as_deref_mut()
+            && !driven.cancelled
+        {
+            journal.level(&level)?;
+        }
         (self.on_event)(RunEvent::LevelFinished(Box::new(level.clone())));
         Ok(level)
     }

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use breakeven_bench::{
     RunPlan,
     drive::{DriveSettings, Next, Pacing, drive},
+    journal::{FORMAT, Header, Journal},
     requests::RequestSource,
     run::{Durations, run},
     tally::tally,
@@ -233,11 +234,18 @@ async fn cancelling_keeps_what_finished_and_says_so() {
 async fn the_journal_holds_every_attempt() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.jsonl");
-    let mut journal = breakeven_bench::journal::Journal::create(&path).unwrap();
+    let header = Header {
+        format: FORMAT.to_owned(),
+        run_id: "run".to_owned(),
+        started: "2026-11-23T12:00:00Z".parse().unwrap(),
+        settings: serde_json::Value::Null,
+    };
+    let mut journal = Journal::create(&path, &header).unwrap();
     let target: Arc<dyn Target> = Arc::new(Mock::new(MS * 30, MS * 2, 64));
     let mut plan = plan(slo(1_000, 0.9));
     plan.rates = Some([1.0; 3].map(|r| RequestRate::new(r).unwrap()));
     let outcome = run(&target, &plan, source(), Some(&mut journal), never(), &mut |_| ()).await.unwrap();
+    drop(journal);
     let text = std::fs::read_to_string(&path).unwrap();
     let of_level = text.lines().filter(|l| l.contains("\"phase\":\"expected\"")).count() as u64;
     assert!(of_level >= outcome.levels[1].overall.scheduled);
