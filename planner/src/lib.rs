@@ -5,6 +5,7 @@
 //! | [`product`] | the product file, parsed once |
 //! | [`traffic`] | the week's traffic and what the fleet must be ready for |
 //! | [`capacity`] | what one replica carries and how many the week needs |
+//! | [`queueing`] | waits in closed form, retries as load |
 //! | `cost` | every line of an option's bill at a volume |
 //! | `break_even` | where two cost curves cross |
 //! | `decision` | the answer and what would change it |
@@ -19,6 +20,7 @@ mod decision;
 pub mod plan;
 pub mod planning;
 pub mod product;
+pub mod queueing;
 mod summary;
 pub mod traffic;
 
