@@ -33,7 +33,7 @@ while len(engset) < 60:
     users = draw.randrange(2, 120)
     servers = draw.randrange(1, users)
     offered = draw.uniform(0.05, 0.9) * users
-    blocked = fast_engset.blocking_prob(servers, users, offered)
+    blocked = fast_engset.blocking_prob(servers, users, offered, tol=1e-14)
     if blocked.status != fast_engset.Status.OK or not 1e-12 < blocked.value < 0.999:
         continue
     # fast-engset is given the offered load; an idle user's load follows from it and the blocking it found.
