@@ -1,5 +1,7 @@
 //! Erlang C and Engset against programs that nobody here wrote (`scripts/oracles/queues.py`).
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+
 use breakeven_planner::queueing::{
     engset::engset_blocking,
     erlang::{Mmc, erlang_c},
