@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use breakeven_measurement::Shard;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::{fit::FitArguments, hardware::HardwareArguments, prices::PricesArguments};
+
 /// Should we run this model ourselves, on what hardware, and what does it really cost against a managed API?
 #[derive(Debug, Parser)]
 #[command(name = "breakeven", bin_name = "breakeven", version, propagate_version = true)]
@@ -45,11 +47,16 @@ pub(crate) enum Command {
     /// Write a commented product file to start from
     #[command(after_help = "Example: breakeven init sales-copilot --out my-product.toml")]
     Init(InitArguments),
-    /// Print what this machine is
-    #[command(after_help = "Example: breakeven hardware")]
-    Hardware,
-    /// List the built-in prices with source and date
-    #[command(after_help = "Example: breakeven prices --find h100")]
+    /// Print what this machine is, and how fast
+    #[command(after_help = "Example: breakeven hardware --roofline")]
+    Hardware(HardwareArguments),
+    /// Say which devices hold a model, and how fast they could at best run it (estimated)
+    ///
+    /// Exit code 1 where none of them holds it.
+    #[command(after_help = "Example: breakeven fit llama-3.1-70b --quantization fp8 --compute fp8")]
+    Fit(FitArguments),
+    /// List, check, import and compare price sheets
+    #[command(after_help = "Example: breakeven prices list --find h100")]
     Prices(PricesArguments),
 }
 
@@ -236,11 +243,4 @@ pub(crate) enum Pattern {
     SalesCopilot,
     /// Reads alerts and proposes actions
     ItOperations,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PricesArguments {
-    /// Only rows that contain this text
-    #[arg(long)]
-    pub(crate) find: Option<String>,
 }

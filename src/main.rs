@@ -4,6 +4,7 @@ mod bench;
 mod cli;
 mod compare;
 mod console;
+mod fit;
 mod hardware;
 mod init;
 mod journal;
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),
         Command::Init(arguments) => init::init(&arguments),
-        Command::Hardware => hardware::hardware(),
+        Command::Hardware(arguments) => hardware::hardware(&arguments),
+        Command::Fit(arguments) => fit::fit(&arguments),
         Command::Prices(arguments) => prices::prices(&arguments),
     };
     match outcome {

@@ -51,6 +51,11 @@ pub(crate) fn read_prices(sheets: &[PathBuf]) -> Result<PriceBook> {
     Ok(book)
 }
 
+/// The day by this machine's clock.
+pub(crate) fn today() -> jiff::civil::Date {
+    jiff::ZonedDateTime::now().date()
+}
+
 /// Plans and writes the plan.
 pub(crate) fn make(
     product: &Product,
@@ -60,7 +65,7 @@ pub(crate) fn make(
     out: &Path,
 ) -> Result<Plan> {
     let options = PlanOptions {
-        as_of: arguments.as_of.unwrap_or_else(|| jiff::ZonedDateTime::now().date()),
+        as_of: arguments.as_of.unwrap_or_else(today),
         allow_invalid: arguments.allow_invalid,
         version: env!("CARGO_PKG_VERSION"),
     };

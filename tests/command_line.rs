@@ -20,7 +20,8 @@ fn help_lists_the_commands() {
 
 #[test]
 fn every_command_shows_an_example() {
-    for command in ["run", "bench", "plan", "report", "compare", "merge", "init", "hardware", "prices"] {
+    for command in ["run", "bench", "plan", "report", "compare", "merge", "init", "hardware", "fit", "prices"]
+    {
         let text = shown(&breakeven(&[command, "--help"]));
         assert!(text.contains(&format!("Example: breakeven {command}")), "{text}");
     }
@@ -96,6 +97,6 @@ fn init_writes_a_file_that_parses_and_never_overwrites() {
 
 #[test]
 fn prices_carry_source_and_date() {
-    let text = shown(&breakeven(&["prices", "--find", "gpt-5-nano"]));
+    let text = shown(&breakeven(&["prices", "list", "--find", "gpt-5-nano"]));
     assert!(text.contains("2026-11-23") && text.contains("https://"), "{text}");
 }

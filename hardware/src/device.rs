@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use crate::machine::Gpu;
 use crate::money::decimal_to_f64;
 use crate::sheet::row::Row;
 use crate::sheet::table::{Columns, each_csv_row};
@@ -185,6 +186,37 @@ pub fn devices_of_price<'a>(devices: &'a [Device], price: &ComputePrice) -> Vec<
     if by_form.is_empty() { by_memory } else { by_form }
 }
 
+/// The devices that a detected accelerator may be, by the words of the driver's name and its memory.
+///
+/// Several are left where the name does not say enough; none where the catalogue lacks it.
+pub fn devices_of_gpu<'a>(devices: &'a [Device], gpu: &Gpu) -> Vec<&'a Device> {
+    let words: Vec<String> = gpu
+        .name
+        .to_ascii_uppercase()
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let says = |word: &str| words.iter().any(|w| w.as_str() == word);
+    let family: Vec<&Device> = devices
+        .iter()
+        .filter(|device| {
+            // The driver spells `Server Edition` out.
+            let family = device.family().to_ascii_uppercase();
+            family.split('-').filter(|part| *part != "SE").all(says)
+        })
+        // The driver keeps some memory back, up to a tenth.
+        .filter(|device| gpu.memory.0.abs_diff(device.memory.0) * 10 <= device.memory.0)
+        .collect();
+    let pcie = says("PCIE");
+    let form: Vec<&Device> = family
+        .iter()
+        .filter(|device| device.name.to_ascii_uppercase().contains("PCIE") == pcie)
+        .copied()
+        .collect();
+    if form.is_empty() { family } else { form }
+}
+
 fn narrowed<'a>(devices: &[&'a Device], keep: impl Fn(&Device) -> bool) -> Vec<&'a Device> {
     devices.iter().filter(|device| keep(device)).copied().collect()
 }
@@ -204,7 +236,9 @@ mod tests {
         assert_eq!(h100.memory, Bytes::from_gib(80));
         assert!((h100.memory_bandwidth_bytes_per_second - 3.35e12).abs() < 1.0);
         assert_eq!(h100.peak(Precision::Fp8), Some(1979e12));
-        assert_eq!(h100.peak(Precision::Int8), None, "not in the source, so not known");
+        assert_eq!(h100.peak(Precision::Int8), Some(1978e12));
+        let mi300 = devices.iter().find(|d| d.name == "MI300X").unwrap();
+        assert_eq!(mi300.peak(Precision::Int8), None, "not in the source, so not known");
     }
 
     #[test]
@@ -223,6 +257,24 @@ mod tests {
         assert_eq!(names("runpod", "NVIDIA A100 SXM"), ["A100-SXM-80"]);
         assert_eq!(names("aws", "p5.4xlarge"), ["H100-SXM", "H100-PCIe"], "the row does not say which");
         assert_eq!(names("akash", "Tesla T4"), ["T4"]);
+    }
+
+    /// Names as NVIDIA's driver gives them.
+    #[test]
+    fn a_detected_accelerator_finds_its_device() {
+        let devices = devices().unwrap();
+        let found = |name: &str, mib: u64| {
+            let gpu = Gpu { name: name.to_owned(), memory: Bytes(mib << 20), ..Gpu::default() };
+            devices_of_gpu(&devices, &gpu).iter().map(|d| d.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(found("NVIDIA H100 80GB HBM3", 81_559), ["H100-SXM"]);
+        assert_eq!(found("NVIDIA H100 PCIe", 81_559), ["H100-PCIe"]);
+        assert_eq!(found("NVIDIA A100-SXM4-80GB", 81_920), ["A100-SXM-80"]);
+        assert_eq!(found("NVIDIA A100-SXM4-40GB", 40_960), ["A100-40"]);
+        assert_eq!(found("Tesla T4", 15_360), ["T4"]);
+        assert_eq!(found("NVIDIA L40S", 46_068), ["L40S"]);
+        assert_eq!(found("NVIDIA RTX PRO 6000 Blackwell Server Edition", 97_887), ["RTX-PRO-6000-SE"]);
+        assert!(found("NVIDIA GeForce RTX 4090", 24_564).is_empty());
     }
 
     #[test]

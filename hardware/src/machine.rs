@@ -61,7 +61,7 @@ pub struct Cache {
 }
 
 /// One accelerator.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Gpu {
     /// Product name as the driver gives it.
     pub name: String,

@@ -63,6 +63,12 @@ impl Roofline {
     pub fn read_floor(&self, bytes: Bytes) -> Option<Duration> {
         Duration::try_from_secs_f64(bytes.0 as f64 / self.memory_read_bytes_per_second.best).ok()
     }
+
+    /// The shortest time, in seconds, to do so many int8 operations (a multiply and an add are two): the floor under a prefill
+    /// with kernels of this width. Kernels that use int8 dot-product instructions can run below it.
+    pub fn int8_floor(&self, operations: f64) -> f64 {
+        operations / self.int8_ops_per_second.best
+    }
 }
 
 /// A rate over several passes.

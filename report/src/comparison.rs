@@ -4,7 +4,7 @@ use breakeven_measurement::compare::{Comparison, Metric, Row, Unit, Verdict};
 
 use crate::{
     format::{self, ABSENT},
-    terminal::{align_right, new_table, plain},
+    table::{align_right, new_table},
 };
 
 const HEADS: [&str; 7] = ["level", "metric", "A", "B", "change", "interval", "shown"];

@@ -6,5 +6,6 @@ pub mod comparison;
 pub mod format;
 pub mod html;
 pub mod markdown;
+pub mod table;
 pub mod terminal;
 mod view;

@@ -1,8 +1,9 @@
 //! The decision on one terminal screen: the answer first, then the tables behind it.
 
 use breakeven_planner::Plan;
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::Table;
 
+use crate::table::{align_right, new_table};
 use crate::view::{LEVEL_HEADS, OptionView, View};
 
 /// Narrower than this, tables stop being tables.
@@ -100,25 +101,6 @@ fn level_table(view: &View, width: usize) -> Table {
     }
     align_right(&mut table, 1..view.levels.len() + 1);
     table
-}
-
-pub(crate) fn new_table() -> Table {
-    let mut table = Table::new();
-    // One rule under the heads; more lines would cost the reader's ten seconds.
-    let head = LineStyle::none().fill('─').junction('─');
-    table.load_style(TableStyle::new().header_separator(head));
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table
-}
-
-pub(crate) fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
-    for index in columns {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-            // A number broken over two lines is another number.
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
-    }
 }
 
 /// Text from files without control characters: a product's name must not drive the terminal.

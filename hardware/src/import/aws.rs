@@ -3,7 +3,7 @@
 //! Layout: AWS Billing user guide, "Reading the service price list file". Taken are Linux instances on shared hardware, on
 //! demand and reserved without upfront payment: the prices that are wholly by the hour.
 
-use super::skypilot::accelerators;
+use super::skypilot::{SHARE, accelerators};
 use super::{ComputeTaken, ImportReport, ImportSource, Imported};
 use crate::money::{Usd, UsdPerHour};
 use crate::sheet::row::Row;
@@ -26,8 +26,10 @@ const PLAIN: [(&str, &str); 4] = [
     ("Pre Installed S/W", "NA"),
 ];
 
-/// Accelerators of the instance families, which the offer file counts but does not name. Source: AWS's instance type pages.
-const FAMILIES: [(&str, &str); 13] = [
+/// Accelerators of the instance families, which the offer file counts but does not name. Source: what EC2's own
+/// `DescribeInstanceTypes` answers, as published in the instance type reference of karpenter-provider-aws@1d927085d
+/// (labels `instance-gpu-name`), read 2026-11-23.
+const FAMILIES: [(&str, &str); 16] = [
     ("p6-b300", "B300"),
     ("p6-b200", "B200"),
     ("p5en", "H200"),
@@ -37,11 +39,17 @@ const FAMILIES: [(&str, &str); 13] = [
     ("p4d", "A100"),
     ("p3dn", "V100"),
     ("p3", "V100"),
+    ("g7e", "RTX-PRO-6000-SE"),
     ("g6e", "L40S"),
     ("g6", "L4"),
+    ("gr6", "L4"),
     ("g5", "A10G"),
+    ("g5g", "T4G"),
     ("g4dn", "T4"),
 ];
+
+/// Families that rent a share of an accelerator: their hour is not a device's hour.
+const SHARES: [&str; 2] = ["g6f", "gr6f"];
 
 pub(super) fn import(source: &ImportSource<'_>, bytes: &[u8]) -> Result<Imported, SheetError> {
     let source = ImportSource { as_of: publication_date(bytes).unwrap_or(source.as_of), ..source.clone() };
@@ -85,6 +93,9 @@ fn term(row: &Row<'_>) -> Result<Term, &'static str> {
     if row.text("Instance Type").is_none() {
         return Err("no instance (storage, traffic, addresses)");
     }
+    if row.text("Instance Type").is_some_and(|name| SHARES.contains(&family(name))) {
+        return Err(SHARE);
+    }
     if row.text("Unit") != Some("Hrs") {
         return Err("not by the hour (upfront payments)");
     }
@@ -109,6 +120,10 @@ fn term(row: &Row<'_>) -> Result<Term, &'static str> {
     }
 }
 
+fn family(instance: &str) -> &str {
+    instance.split_once('.').map_or(instance, |(family, _)| family)
+}
+
 fn instance(
     source: &ImportSource<'_>,
     row: &Row<'_>,
@@ -116,8 +131,8 @@ fn instance(
     usd_per_hour: UsdPerHour,
 ) -> Result<ComputePrice, SheetError> {
     let name = row.required("Instance Type", "a name")?;
-    let family = name.split_once('.').map_or(name, |(family, _)| family);
-    let count = accelerators(row, "GPU")?;
+    let family = family(name);
+    let count = accelerators(row, "GPU")?.whole();
     let known = FAMILIES.iter().find(|(prefix, _)| *prefix == family).map(|(_, device)| (*device).to_owned());
     let size = |column: &str| row.text(column).unwrap_or("?");
     let device = match (count, known) {

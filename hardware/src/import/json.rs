@@ -70,6 +70,16 @@ impl<'a> JsonFile<'a> {
         }
     }
 
+    /// A price of one token: as [`Self::price`], up to 1,000, so that a million tokens stay within what a sheet may say.
+    pub(super) fn token_price(&self, key: &str, raw: &RawValue) -> Result<Option<Decimal>, SheetError> {
+        match self.price(key, raw)? {
+            Some(price) if price > Decimal::ONE_THOUSAND => {
+                Err(self.bad(key, raw, "a price of one token: a number from 0 to 1000"))
+            }
+            price => Ok(price),
+        }
+    }
+
     pub(super) fn bad(&self, key: &str, raw: &RawValue, expected: &str) -> SheetError {
         SheetError::Value {
             file: self.file.to_owned(),
@@ -96,9 +106,11 @@ impl<'a> Object<'a> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 
-    /// The text of a key; `None` where it is missing or no text.
+    /// The text of a key without the white space around it, as sheets hold it; `None` where it is missing, empty or no text.
     pub(super) fn text(&self, key: &str) -> Option<String> {
-        serde_json::from_str(self.get(key)?.get()).ok()
+        let text: String = serde_json::from_str(self.get(key)?.get()).ok()?;
+        let trimmed = text.trim();
+        (!trimmed.is_empty()).then(|| trimmed.to_owned())
     }
 
     /// The first key that is there twice, with the offending second value.

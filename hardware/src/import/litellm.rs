@@ -3,7 +3,7 @@
 //! The meaning of its keys is that of LiteLLM's own cost function, `litellm_core_utils/llm_cost_calc/utils.py` of release
 //! 1.109.1, which the recorded oracle in `tests/litellm_oracle.rs` holds us to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
@@ -44,10 +44,20 @@ pub(super) fn import(source: &ImportSource<'_>, bytes: &[u8]) -> Result<Imported
             Ok(model) => {
                 let bare = name.strip_prefix(&model.provider).and_then(|rest| rest.strip_prefix('/'));
                 // Some maps list a model with and without its provider, at different prices; then each keeps its full name.
-                let bare = bare.filter(|bare| !names.contains(bare)).unwrap_or(name);
+                let bare = bare.filter(|bare| !names.contains(bare)).unwrap_or(name).trim();
+                if bare.is_empty() {
+                    report.skip("names no model");
+                    continue;
+                }
                 let price = model.price(bare, source, line);
-                prices.insert(price.key(), price);
-                report.taken += 1;
+                match prices.entry(price.key()) {
+                    Entry::Vacant(free) => {
+                        free.insert(price);
+                        report.taken += 1;
+                    }
+                    // Names that differ only in the white space around them.
+                    Entry::Occupied(_) => report.skip("names a model again"),
+                }
             }
         }
     }
@@ -104,7 +114,7 @@ impl Model {
         let (mut services, mut ignored) = (BTreeMap::<Service, Schedule>::new(), Vec::new());
         for (key, raw) in &entry.0 {
             if let Some(slot) = Slot::parse(key, inclusive) {
-                if let Some(price) = json.price(key, raw)? {
+                if let Some(price) = json.token_price(key, raw)? {
                     slot.put(&mut services, price);
                 }
             } else if key.contains("cost_per") || key.ends_with("_cost") || key.contains("token_cost") {
@@ -273,7 +283,7 @@ fn tiered(json: &JsonFile<'_>, raw: &RawValue, model: TokenRates) -> Result<Sche
             return Err(json.bad("tiered_pricing", item, "a tier with a range of token counts"));
         };
         let rate = |key: &str| -> Result<Option<UsdPerMillionTokens>, SheetError> {
-            Ok(tier.get(key).map_or(Ok(None), |raw| json.price(key, raw))?.map(per_million))
+            Ok(tier.get(key).map_or(Ok(None), |raw| json.token_price(key, raw))?.map(per_million))
         };
         let input = rate("input_cost_per_token")?;
         let output = rate("output_cost_per_token")?.or(model.output);

@@ -35,13 +35,14 @@ pub(super) fn import(source: &ImportSource<'_>, bytes: &[u8]) -> Result<Imported
             continue;
         }
         let fee = |key: &str| pricing.get(key).map_or(Ok(None), |raw| json.price(key, raw));
+        let token = |key: &str| pricing.get(key).map_or(Ok(None), |raw| json.token_price(key, raw));
         // A cache or reasoning price of zero in this list means "not priced apart", not "free".
         let extra = |key: &str| -> Result<Option<UsdPerMillionTokens>, SheetError> {
-            Ok(fee(key)?.filter(|price| !price.is_zero()).map(per_million))
+            Ok(token(key)?.filter(|price| !price.is_zero()).map(per_million))
         };
         let base = TokenRates {
-            input: fee("prompt")?.map(per_million),
-            output: fee("completion")?.map(per_million),
+            input: token("prompt")?.map(per_million),
+            output: token("completion")?.map(per_million),
             reasoning: extra("internal_reasoning")?,
             cached_read: extra("input_cache_read")?,
             cache_write: extra("input_cache_write")?,

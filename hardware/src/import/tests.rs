@@ -269,3 +269,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_share_of_an_accelerator_is_no_price_of_one() {
+    let text = "InstanceType,vCPUs,MemoryGiB,AcceleratorName,AcceleratorCount,GpuInfo,Price,SpotPrice,Region\n\
+        half,4,16,A10,0.5,,1.2,,eastus\nwhole,8,32,A10,1.0,,2.4,,eastus\n";
+    let source = ImportSource { file: "vms.csv", as_of: AsOf::Undated, provider: Some("azure") };
+    let imported = import(ImportFormat::Skypilot, &source, text.as_bytes()).unwrap();
+    assert_eq!(imported.report.skipped.get("rents a share of an accelerator"), Some(&1));
+    let names: Vec<_> = imported.book.compute.iter().map(|price| price.instance.as_deref()).collect();
+    assert_eq!(names, [Some("whole")]);
+}

@@ -27,7 +27,7 @@ pub fn build_decoder(
 }
 
 /// Opens the device asked for; there is no silent fall-back to the processor.
-fn open_device(choice: DeviceChoice) -> Result<Device, LoadError> {
+pub(super) fn open_device(choice: DeviceChoice) -> Result<Device, LoadError> {
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
         DeviceChoice::Cuda(index) => Device::new_cuda(index)

@@ -9,6 +9,7 @@ pub mod candle_decoder;
 pub mod chat;
 mod cpu_math;
 pub mod decoder;
+pub mod device_roofline;
 pub mod engine;
 pub mod fetch;
 pub mod gguf;
