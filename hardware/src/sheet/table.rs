@@ -219,7 +219,11 @@ impl<'a> TomlSheet<'a> {
         for (key, value) in table {
             let (column, line) = (key.get_ref().as_ref(), self.line(key));
             columns.check_known(self.file, line, column)?;
-            cells.push(Cell { column, value: self.scalar(value, column)?, line });
+            let value = self.scalar(value, column)?;
+            // As in CSV: an empty cell is a cell left out.
+            if !value.is_empty() {
+                cells.push(Cell { column, value, line });
+            }
         }
         // The span of an array-of-tables item is its header, the line a reader looks for.
         Ok(Row { file: self.file, line: self.line(item), cells })
@@ -228,7 +232,7 @@ impl<'a> TomlSheet<'a> {
     /// A value as it is written, so that decimals stay exact.
     fn scalar(&self, value: &Spanned<DeValue<'_>>, column: &str) -> Result<String, SheetError> {
         match value.get_ref() {
-            DeValue::String(text) => Ok(text.as_ref().to_owned()),
+            DeValue::String(text) => Ok(text.as_ref().trim().to_owned()),
             DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
             DeValue::Float(number) => Ok(number.as_str().to_owned()),
             DeValue::Boolean(flag) => Ok(flag.to_string()),
