@@ -8,17 +8,18 @@ use serde::{Deserialize, Serialize};
 use crate::finance::{annuity, monthly_rate};
 use crate::money::{Usd, UsdPerHour, decimal_from_f64};
 
-/// Hours of a mean month: 8,760 / 12.
-pub const HOURS_PER_MONTH: f64 = 730.0;
+/// Hours of a mean month: 365.25 days · 24 h / 12, as everywhere in a plan.
+pub const HOURS_PER_MONTH: f64 = 730.5;
 
-/// Days of a mean month: 365 / 12.
-const DAYS_PER_MONTH: f64 = 365.0 / 12.0;
+/// Days of a mean month.
+const DAYS_PER_MONTH: f64 = HOURS_PER_MONTH / 24.0;
 
 /// What is bought and what running it takes. Shares are 0 to 1; money is US dollars.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OwnedHardware {
-    /// Servers in use.
+    /// Servers in use. Never read from a file: the plan says how many.
+    #[serde(skip_deserializing, default = "one")]
     pub servers: u32,
     /// Price of one server without accelerators.
     pub usd_per_server: f64,
@@ -54,6 +55,10 @@ pub struct OwnedHardware {
     pub staff_usd_per_year: f64,
     /// Operators' time that this fleet takes: 0.25 is a quarter of one.
     pub staff_share: f64,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Price of a kilowatt-hour.
@@ -306,15 +311,15 @@ mod tests {
         assert_eq!(cost.capex, usd("285000"));
         // 285,000 x 0.8 / 48.
         assert_eq!(cost.line(OwnedLine::Capital).rounded(6), usd("4750"));
-        // 6 kW x 730 h x 1.25 x 0.10.
-        assert_eq!(cost.line(OwnedLine::Energy).rounded(6), usd("547.5"));
+        // 6 kW x 730.5 h x 1.25 x 0.10.
+        assert_eq!(cost.line(OwnedLine::Energy).rounded(6), usd("547.875"));
         assert_eq!(cost.line(OwnedLine::Colocation), usd("1500"));
         assert_eq!(cost.line(OwnedLine::Maintenance), usd("1425"));
         assert_eq!(cost.line(OwnedLine::Network), usd("500"));
         assert_eq!(cost.line(OwnedLine::Staff), usd("1000"));
-        assert_eq!(cost.usd_per_month.rounded(6), usd("9722.5"));
-        assert_eq!(cost.usd_per_server_hour.0.rounded(6), usd("13.318493"));
-        assert!((cost.kwh_per_month - 5_475.0).abs() < 1e-9);
+        assert_eq!(cost.usd_per_month.rounded(6), usd("9722.875"));
+        assert_eq!(cost.usd_per_server_hour.0.rounded(6), usd("13.309890"));
+        assert!((cost.kwh_per_month - 5_478.75).abs() < 1e-9);
     }
 
     #[test]
@@ -329,9 +334,9 @@ mod tests {
         };
         let (night, day) = (busy(0..6), busy(12..18));
         assert!((night.kwh_per_month - day.kwh_per_month).abs() < 1e-9);
-        // 6 h x 8 kW x 30.4167 days x 1.25 x 0.15 dollars.
+        // 6 h x 8 kW x 30.4375 days x 1.25 x 0.15 dollars.
         let saved = (day.usd_per_month - night.usd_per_month).to_f64();
-        assert!((saved - 48.0 * 365.0 / 12.0 * 1.25 * 0.15).abs() < 1e-6, "{saved}");
+        assert!((saved - 48.0 * 30.4375 * 1.25 * 0.15).abs() < 1e-6, "{saved}");
     }
 
     #[test]

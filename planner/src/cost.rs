@@ -2,6 +2,8 @@
 
 use breakeven_hardware::{
     ApiPrice, Usage, Usd, api_cost,
+    api_limits::PeakMinute,
+    owned::OwnedCost,
     sheet::{Freshness, Term},
 };
 use breakeven_measurement::{Fraction, RequestRate, Workload};
@@ -10,8 +12,9 @@ use rust_decimal::Decimal;
 
 use crate::{
     capacity::replicas_by_hour,
+    owned::Owned,
     plan::{CostLine, Input, LineItem, OptionKind, Provenance},
-    product::{OnlyFor, Product},
+    product::{OnlyFor, Product, ProvisionedTable},
     traffic::{HOURS, HOURS_PER_MONTH, Week, mean_rate},
 };
 
@@ -44,10 +47,16 @@ impl SegmentTokens {
 /// Where the model calls of an option come from.
 #[derive(Debug, Clone)]
 pub(crate) enum Supply<'a> {
-    /// Our replicas.
-    SelfHost { capacity: RequestRate, usd_per_hour: Usd, price_from: Provenance, capacity_from: Provenance },
+    /// Our replicas. Where the hardware is owned, its cost depends on the volume, and `usd_per_hour` is the product's own.
+    SelfHost {
+        capacity: RequestRate,
+        usd_per_hour: Usd,
+        price_from: Provenance,
+        capacity_from: Provenance,
+        owned: Option<Owned<'a>>,
+    },
     /// A managed API.
-    Api { price: &'a ApiPrice, tokens_ratio: f64, as_of: Date },
+    Api { price: &'a ApiPrice, tokens_ratio: f64, as_of: Date, provisioned: Option<&'a ProvisionedTable> },
 }
 
 impl CostModel<'_> {
@@ -111,7 +120,14 @@ impl CostModel<'_> {
     fn model_calls(&self, requests: f64) -> (Usd, Usd, Provenance) {
         let retries = self.retries();
         match &self.supply {
-            Supply::SelfHost { usd_per_hour, price_from, capacity_from, capacity } => {
+            Supply::SelfHost { capacity_from, owned: Some(_), .. } => {
+                let Some(cost) = self.owned_cost(requests) else {
+                    return (Usd::ZERO, Usd::ZERO, typed_at("fleet.owned", None));
+                };
+                let of_retries = cost.usd_per_month.times(decimal(retries / (1.0 + retries)));
+                (cost.usd_per_month - of_retries, of_retries, owned_from(&cost, capacity_from))
+            }
+            Supply::SelfHost { usd_per_hour, price_from, capacity_from, capacity, owned: None } => {
                 let hours = self.replica_hours(requests).unwrap_or_default();
                 let all = usd_per_hour.times(hours);
                 let of_retries = all.times(decimal(retries / (1.0 + retries)));
@@ -126,7 +142,25 @@ impl CostModel<'_> {
                 };
                 (all - of_retries, of_retries, from)
             }
-            Supply::Api { price, tokens_ratio, as_of } => {
+            Supply::Api { provisioned: Some(table), tokens_ratio, .. } => {
+                let units =
+                    table.offer().cost(&self.peak_minute(requests, *tokens_ratio), 0).map_or(0, |c| c.units);
+                let all = table.usd_per_unit_hour.0.times(Decimal::from(units) * decimal(HOURS_PER_MONTH));
+                let of_retries = all.times(decimal(retries / (1.0 + retries)));
+                let from = Provenance::Computed {
+                    formula: "units for the busiest minute x USD per unit-hour x hours of a month".to_owned(),
+                    inputs: vec![
+                        input("units", units, typed_at("api.provisioned", table.note.clone())),
+                        input(
+                            "USD per unit-hour",
+                            table.usd_per_unit_hour.0.0,
+                            typed_at("api.provisioned", table.note.clone()),
+                        ),
+                    ],
+                };
+                (all - of_retries, of_retries, from)
+            }
+            Supply::Api { price, tokens_ratio, as_of, provisioned: None } => {
                 let base: Usd =
                     self.usages(requests, *tokens_ratio).iter().map(|u| api_cost(price, u).usd).sum();
                 let from = Provenance::Computed {
@@ -152,6 +186,24 @@ impl CostModel<'_> {
                 (base, base.times(decimal(retries)), from)
             }
         }
+    }
+
+    /// The busiest minute: the busiest hour's mean times the burst factor, retries included.
+    pub(crate) fn peak_minute(&self, requests: f64, tokens_ratio: f64) -> PeakMinute {
+        let rate = mean_rate(requests, self.retries()).map_or(0.0, RequestRate::per_second);
+        let count = rate * self.week.peak_ready() * 60.0;
+        PeakMinute {
+            requests: count,
+            input_tokens: count * self.mean_input_tokens() * tokens_ratio,
+            output_tokens: count * self.mean_output_tokens() * tokens_ratio,
+        }
+    }
+
+    /// What owned hardware costs a month at a volume; `None` where it is not owned.
+    pub(crate) fn owned_cost(&self, requests: f64) -> Option<OwnedCost> {
+        let Supply::SelfHost { owned: Some(owned), capacity, .. } = &self.supply else { return None };
+        let replicas = self.replicas(requests)?.into_iter().max()?;
+        owned.month(self.week, mean_rate(requests, self.retries())?, *capacity, replicas).ok()
     }
 
     /// A month's usage, one a segment, since tiers are decided by a request's own length.
@@ -229,6 +281,29 @@ impl CostModel<'_> {
                 price_from: api_provenance(price, *as_of),
             },
         }
+    }
+}
+
+/// The six lines of owning, each typed into the product file.
+fn owned_from(cost: &OwnedCost, capacity_from: &Provenance) -> Provenance {
+    let mut inputs: Vec<Input> = cost
+        .lines
+        .iter()
+        .map(|(line, usd)| {
+            let name = format!("{line:?}").to_lowercase();
+            input(&format!("{name}, USD a month"), usd.0.round_dp(2), typed_at("fleet.owned", None))
+        })
+        .collect();
+    inputs.push(input(
+        "energy, kWh a month",
+        format!("{:.0}", cost.kwh_per_month),
+        typed_at("fleet.owned", None),
+    ));
+    inputs.push(input("bought, USD", cost.capex.0.round_dp(2), typed_at("fleet.owned", None)));
+    inputs.push(input("servers and how busy they are", "from the plan", capacity_from.clone()));
+    Provenance::Computed {
+        formula: "annuity + energy + colocation + maintenance + network + staff".to_owned(),
+        inputs,
     }
 }
 

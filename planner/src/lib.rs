@@ -17,6 +17,7 @@ mod break_even;
 pub mod capacity;
 mod cost;
 mod decision;
+mod owned;
 pub mod plan;
 pub mod planning;
 pub mod product;

@@ -2,7 +2,8 @@
 
 use breakeven_hardware::{
     PriceBook, Usd,
-    sheet::{ComputeQuery, Freshness},
+    api_limits::{LimitUse, PeakMinute},
+    sheet::{ComputeQuery, Freshness, Term},
 };
 use breakeven_measurement::{Fraction, Measurement, RequestRate, Workload};
 use jiff::civil::Date;
@@ -12,6 +13,7 @@ use crate::{
     capacity::{PlanError, check, replica_capacity, replicas_for},
     cost::{CostModel, SegmentTokens, Supply, day_of, decimal, input, typed_at},
     decision::{Contest, decide},
+    owned::{MeasuredPower, Owned},
     plan::{
         Assumption, BreakEven, BreakEvenOutcome, CostPoint, FORMAT, Fleet, LineItem, OptionKind, OptionPlan,
         Plan, Provenance, ReplicaCapacity, TrafficSummary,
@@ -166,8 +168,23 @@ fn own_model<'a>(
             summary::slo_line(&measurement.slo)
         )
     })?;
-    let (usd_per_hour, price_from) = machine_price(product, prices, options.as_of)?;
-    Ok(CostModel {
+    let owned = match (product.fleet.term, &product.fleet.owned) {
+        (Term::Owned, Some(table)) => {
+            Some(Owned { hardware: &table.0, power: MeasuredPower::of(measurement, capacity.rate) })
+        }
+        (_, Some(_)) => {
+            return Err(format!(
+                "fleet.owned is set, and fleet.term is {}; set term = \"owned\" or leave the table out",
+                product.fleet.term
+            ));
+        }
+        (_, None) => None,
+    };
+    let (usd_per_hour, price_from) = match owned {
+        Some(_) => (Usd::ZERO, typed_at("fleet.owned", None)),
+        None => machine_price(product, prices, options.as_of)?,
+    };
+    let mut model = CostModel {
         product,
         week,
         tokens,
@@ -177,8 +194,16 @@ fn own_model<'a>(
             usd_per_hour,
             price_from,
             capacity_from: capacity_from.clone(),
+            owned,
         },
-    })
+    };
+    let requests = product.traffic.requests_per_month.get();
+    let hourly =
+        model.owned_cost(requests).and_then(|cost| cost.usd_per_month.per(model.replica_hours(requests)?));
+    if let (Supply::SelfHost { usd_per_hour, .. }, Some(hourly)) = (&mut model.supply, hourly) {
+        *usd_per_hour = hourly;
+    }
+    Ok(model)
 }
 
 /// The machine's price: the sheet's row for the instance that the product names, else the product's own figure.
@@ -224,27 +249,35 @@ fn api_models<'a>(
     prices: &'a PriceBook,
     as_of: Date,
 ) -> Vec<ApiModel<'a>> {
-    let model_of = |choice: &crate::product::ApiChoice| {
+    let model_of = |choice: &'a crate::product::ApiChoice| -> Result<CostModel<'a>, String> {
         let price = prices.find_api(&choice.provider, &choice.model).ok_or_else(|| {
             format!(
-                "no price sheet has {} / {}; `breakeven prices` lists what there is",
+                "no price sheet has {} / {}; `breakeven prices list` shows what there is",
                 choice.provider, choice.model
             )
         })?;
         if price.is_withdrawn(as_of) {
             return Err(format!("the provider withdrew it by {as_of}"));
         }
-        Ok(CostModel {
+        let tokens_ratio = choice.tokens_ratio.map_or(1.0, crate::product::Positive::get);
+        let model = CostModel {
             product,
             week,
             tokens,
             success: choice.success_probability.unwrap_or(product.success.probability),
-            supply: Supply::Api {
-                price,
-                tokens_ratio: choice.tokens_ratio.map_or(1.0, crate::product::Positive::get),
-                as_of,
-            },
-        })
+            supply: Supply::Api { price, tokens_ratio, as_of, provisioned: choice.provisioned.as_ref() },
+        };
+        let peak = model.peak_minute(product.traffic.requests_per_month.get(), tokens_ratio);
+        let limits = choice.limits.unwrap_or_default().limits();
+        if let Some(over) = limits.check(&peak).into_iter().find(LimitUse::is_exceeded) {
+            return Err(format!(
+                "the busiest minute is over its rate limit, {over}; have the limit raised, or flatten the peak"
+            ));
+        }
+        if choice.provisioned.as_ref().is_some_and(|table| table.offer().cost(&peak, 0).is_none()) {
+            return Err("no number of provisioned units carries the busiest minute".to_owned());
+        }
+        Ok(model)
     };
     product
         .apis
@@ -444,6 +477,9 @@ fn price_warnings(plans: &[OptionPlan]) -> Vec<String> {
         .collect()
 }
 
+/// For listing limits, whatever the traffic.
+const NO_TRAFFIC: PeakMinute = PeakMinute { requests: 0.0, input_tokens: 0.0, output_tokens: 0.0 };
+
 /// Everything typed rather than measured or looked up.
 fn assumptions(product: &Product) -> Vec<Assumption> {
     let typed = |path: &str, value: String, note: Option<&str>| Assumption {
@@ -470,6 +506,22 @@ fn assumptions(product: &Product) -> Vec<Assumption> {
         let value = format!("{} an hour", crate::decision::dollars(price.0));
         list.push(typed("fleet.usd_per_hour", value, fleet.usd_per_hour_note.as_deref()));
     }
+    if let Some(owned) = &fleet.owned {
+        let h = &owned.0;
+        let value = format!(
+            "{} + {} x {} a server, {} months at {} % a year, {} % residual, {} to {} W, PUE {}",
+            h.usd_per_server,
+            h.accelerators_per_server,
+            h.usd_per_accelerator,
+            h.amortisation_months,
+            h.discount_rate_per_year * 100.0,
+            h.residual_share * 100.0,
+            h.idle_watts_per_server,
+            h.load_watts_per_server,
+            h.pue
+        );
+        list.push(typed("fleet.owned", value, None));
+    }
     for segment in &product.segments {
         let (input, output) = (segment.input_tokens, segment.output_tokens);
         let value = format!(
@@ -486,6 +538,14 @@ fn assumptions(product: &Product) -> Vec<Assumption> {
         let path = format!("api.{}/{}", api.provider, api.model);
         if let Some(success) = api.success_probability {
             list.push(typed(&format!("{path}.success_probability"), success.to_string(), None));
+        }
+        for used in api.limits.unwrap_or_default().limits().check(&NO_TRAFFIC) {
+            let limit = format!("{:.0} {:?} a minute", used.allowed_per_minute, used.limit);
+            list.push(typed(&format!("{path}.limits"), limit, None));
+        }
+        if let Some(table) = &api.provisioned {
+            let price = format!("{} a unit-hour", crate::decision::dollars(table.usd_per_unit_hour.0));
+            list.push(typed(&format!("{path}.provisioned"), price, table.note.as_deref()));
         }
         let note = api.tokens_ratio.is_none().then_some("default: its tokenizer is taken to be ours");
         let ratio = api.tokens_ratio.map_or(1.0, crate::product::Positive::get);

@@ -156,3 +156,53 @@ proptest! {
         prop_assert!(!cheaper(requests_per_month * 0.999));
     }
 }
+
+/// One server of ours for each replica, all figures round: worked in docs/METHOD.md.
+const OWNED: &str = "[success]\nprobability = 1.0\n[fleet]\nreplicas_lost = 1\nterm = \"owned\"\n[fleet.owned]\n\
+    usd_per_server = 12000\naccelerators_per_server = 0\nusd_per_accelerator = 0\nnetwork_capex_share = 0\nspares_share = 0\n\
+    discount_rate_per_year = 0\namortisation_months = 48\nresidual_share = 0\nidle_watts_per_server = 100\n\
+    load_watts_per_server = 500\npue = 1.25\ntariff = { flat = { usd_per_kwh = 0.10 } }\ncolocation_usd_per_kw_month = 150\n\
+    network_usd_per_month = 80\nmaintenance_share_per_year = 0.06\nstaff_usd_per_year = 120000\nstaff_share = 0.05\n";
+
+#[test]
+fn owned_servers_cost_what_the_six_lines_say() {
+    let product = product(2_629_800.0, OWNED);
+    let mut measurement = measurement(&product, 0.4);
+    let own = |m: &breakeven_measurement::Measurement| {
+        let plan = planned(&product, m).unwrap();
+        option(&plan, SELF_HOST).usd_per_month.to_f64()
+    };
+    // 4 servers, 62.5 % busy. Annuity 4 x 12,000 / 48 = 1,000. Power 100 + 400 x 0.625 = 350 W: 4 x 0.35 kW x 730.5 h x 1.25 x
+    // 0.10 = 127.8375. Colocation 4 x 0.5 x 150 = 300. Maintenance 48,000 x 0.06 / 12 = 240. Network 80. Staff 500.
+    assert!((own(&measurement) - (1_000.0 + 127.8375 + 300.0 + 240.0 + 80.0 + 500.0)).abs() < 1e-6);
+    // A measured 380 W at the expected level's 70 % load: 100 + 280 x 0.625 / 0.7 = 350 W, the same again.
+    for level in &mut measurement.levels {
+        level.resources.energy_joules = Some(380.0 * level.window.as_secs_f64());
+    }
+    assert!((own(&measurement) - 2_247.8375).abs() < 1e-6, "{}", own(&measurement));
+}
+
+#[test]
+fn a_rate_limit_is_a_limit_of_the_managed_side() {
+    let api = "[[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-nano\"\n";
+    let limited = |limits: &str| {
+        let product = product(2_629_800.0, &format!("{FLEET}{api}{limits}"));
+        planned(&product, &measurement(&product, 0.4)).unwrap()
+    };
+    // One request a second, flat: 60 a minute of 150 tokens.
+    let enough = limited("limits = { requests_per_minute = 60, tokens_per_minute = 9001 }\n");
+    assert_eq!(option(&enough, "api:openai/gpt-5-nano").infeasible, None);
+    let short = limited("limits = { requests_per_minute = 60, tokens_per_minute = 8999 }\n");
+    let reason = option(&short, "api:openai/gpt-5-nano").infeasible.clone().unwrap();
+    assert!(reason.contains("9000 of 8999 tokens a minute"), "{reason}");
+}
+
+#[test]
+fn provisioned_throughput_is_paid_by_the_unit() {
+    let offer = "[[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-nano\"\n[api.provisioned]\nusd_per_unit_hour = 2\nminimum_units = 3\n\
+        unit_step = 2\ninput_tokens_per_second_per_unit = 100\noutput_tokens_per_second_per_unit = 25\n";
+    let product = product(2_629_800.0, &format!("{FLEET}{offer}"));
+    let plan = planned(&product, &measurement(&product, 0.4)).unwrap();
+    // 100 prompt tokens a second are 1 unit, 50 answer tokens are 2: 3, sold in twos: 4 x 2 x 730.5.
+    assert_eq!(option(&plan, "api:openai/gpt-5-nano").usd_per_month, Usd::from_f64(5_844.0).unwrap());
+}

@@ -70,3 +70,13 @@ fn percentiles_out_of_order() {
 fn text_that_is_not_toml() {
     insta::assert_snapshot!(error_of("[model]", "[model"));
 }
+
+#[test]
+fn hardware_that_cannot_be() {
+    let owned = "[fleet.owned]\nusd_per_server = 12000\naccelerators_per_server = 0\nusd_per_accelerator = 0\n\
+        network_capex_share = 0\nspares_share = 0\ndiscount_rate_per_year = 0\namortisation_months = 48\nresidual_share = 0\n\
+        idle_watts_per_server = 100\nload_watts_per_server = 500\npue = 0.8\ntariff = { flat = { usd_per_kwh = 0.10 } }\n\
+        colocation_usd_per_kw_month = 150\nnetwork_usd_per_month = 80\nmaintenance_share_per_year = 0.06\n\
+        staff_usd_per_year = 120000\nstaff_share = 0.05\n# Managed APIs";
+    insta::assert_snapshot!(error_of("# Managed APIs", owned));
+}

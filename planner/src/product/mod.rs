@@ -1,6 +1,7 @@
 //! The product file: what the product is, its SLO, its traffic and its money, parsed once.
 
 mod error;
+mod supply;
 mod text;
 
 use breakeven_hardware::sheet::Term;
@@ -8,6 +9,7 @@ use breakeven_measurement::{Fraction, Lengths, Segment, Slo, Workload};
 use serde::{Deserialize, Deserializer, de};
 
 pub use error::ProductError;
+pub use supply::{LimitsTable, OwnedTable, ProvisionedTable};
 pub use text::{NonNegative, Positive, Price, TextDuration};
 
 use crate::plan::LineItem;
@@ -142,6 +144,8 @@ pub struct FleetPolicy {
     pub usd_per_hour: Option<Price>,
     /// Where that figure comes from.
     pub usd_per_hour_note: Option<String>,
+    /// What buying and running one server costs, for `term = "owned"`.
+    pub owned: Option<OwnedTable>,
 }
 
 impl Default for FleetPolicy {
@@ -153,6 +157,7 @@ impl Default for FleetPolicy {
             instance: None,
             usd_per_hour: None,
             usd_per_hour_note: None,
+            owned: None,
         }
     }
 }
@@ -169,6 +174,10 @@ pub struct ApiChoice {
     pub success_probability: Option<Fraction>,
     /// Tokens of the same text in its tokenizer, over ours; 1 where left out.
     pub tokens_ratio: Option<Positive>,
+    /// What the provider lets through; nothing is checked where left out.
+    pub limits: Option<LimitsTable>,
+    /// Throughput bought by the unit, which then replaces the price of tokens.
+    pub provisioned: Option<ProvisionedTable>,
 }
 
 /// `[[cost]]`: one contribution to one line of the bill.
