@@ -236,8 +236,10 @@ fn import(arguments: &ImportArguments) -> Result<Answer> {
             if before.api.is_empty() { "machine" } else { "API" }
         ),
     };
-    let changes = before.diff(&after).len();
-    if csv.as_bytes() != fs::read(into).unwrap_or_default() {
+    // Byte for byte the same sheet needs no comparing.
+    let same = csv.as_bytes() == fs::read(into).unwrap_or_default();
+    let changes = if same { 0 } else { before.diff(&after).len() };
+    if !same {
         breakeven_measurement::file::write_atomically(into, csv.as_bytes())?;
     }
     console::print(&format!("{}{changes} figures changed in {}", imported.report, into.display()))?;
