@@ -30,7 +30,7 @@ use crate::{
 pub(crate) struct FitArguments {
     /// Built-in model name, a GGUF file, or a Hugging Face config.json
     model: String,
-    /// Number format of the weights (F32, BF16, FP8, Q8_0, Q4_K…); a GGUF file brings its own
+    /// Number format of the weights (`F32`, `BF16`, `FP8`, `Q8_0`, `Q4_K`…); a GGUF file brings its own
     #[arg(long, default_value = "BF16")]
     quantization: Quantization,
     /// Bytes of one value in the KV cache: 2 for 16 bit, 1 for 8 bit

@@ -151,13 +151,11 @@ fn rates(machine: &Machine, roofline: &Roofline) -> Result<String> {
                 ((None, "memory, GB/s".to_owned()), (None, "bf16, TFLOP/s".to_owned()))
             }
         };
-        let figures: [(_, fn(&Device) -> Option<f64>, f64); 2] = [
-            (copy, |device| Some(device.memory_bandwidth_bytes_per_second), 1e9),
-            (half, |device| device.bf16_flops_per_second, 1e12),
-        ];
-        for ((value, what), pick, unit) in figures {
-            rows.push(vec![gpu.name.clone(), what, cell(value), cell(value), said(&known, pick, unit)]);
-        }
+        let mut gpu_row = |(value, what): (Option<f64>, String), published: String| {
+            rows.push(vec![gpu.name.clone(), what, cell(value), cell(value), published]);
+        };
+        gpu_row(copy, said(&known, |device| Some(device.memory_bandwidth_bytes_per_second), 1e9));
+        gpu_row(half, said(&known, |device| device.bf16_flops_per_second, 1e12));
     }
     let heads = ["device", "measured", "best", "median", "published"];
     Ok(format!(

@@ -57,7 +57,8 @@ const FAMILIES: [&str; 7] = ["llama", "mistral", "qwen2", "qwen3", "gemma3_text"
 #[derive(Debug, Deserialize)]
 struct Config {
     model_type: Option<String>,
-    text_config: Option<Box<Config>>,
+    #[serde(rename = "text_config")]
+    text: Option<Box<Config>>,
     num_hidden_layers: Option<usize>,
     hidden_size: Option<usize>,
     num_attention_heads: Option<usize>,
@@ -95,7 +96,7 @@ pub fn spec_from_config_json(text: &str) -> Result<DecoderSpec, ConfigError> {
     })?;
     let spec = match config {
         // Models that also see pictures hold the language model's shape one level down.
-        Config { model_type: Some(outer), text_config: Some(inner), .. } if outer == "gemma3" => {
+        Config { model_type: Some(outer), text: Some(inner), .. } if outer == "gemma3" => {
             family_spec("gemma3_text", &inner)?
         }
         config => {

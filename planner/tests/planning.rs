@@ -179,7 +179,7 @@ fn owned_servers_cost_what_the_six_lines_say() {
     for level in &mut measurement.levels {
         level.resources.energy_joules = Some(380.0 * level.window.as_secs_f64());
     }
-    assert!((own(&measurement) - 2_247.8375).abs() < 1e-6, "{}", own(&measurement));
+    assert!((own(&measurement) - 2_247.837_5).abs() < 1e-6, "{}", own(&measurement));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use breakeven_measurement::compare::{Comparison, Metric, Row, Unit, Verdict};
 use crate::{
     format::{self, ABSENT},
     table::{align_right, new_table},
+    terminal::plain,
 };
 
 const HEADS: [&str; 7] = ["level", "metric", "A", "B", "change", "interval", "shown"];

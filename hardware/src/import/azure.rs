@@ -2,7 +2,7 @@
 //!
 //! Meaning of the fields: Microsoft's "Azure Retail Prices overview". The API names no accelerators; those of the known sizes
 //! are in a table here: the device is in the size's own name, the count is what Azure's size pages say (ND A100 v4, ND H100 v5
-//! and NDv2: eight; NC A100 v4: one to four). Every size in it exists in karpenter-provider-azure@352646f5
+//! and `NDv2`: eight; NC A100 v4: one to four). Every size in it exists in karpenter-provider-azure@352646f5
 //! (`known_skus.yaml`), read 2026-11-23.
 
 use rust_decimal::Decimal;
