@@ -3,7 +3,8 @@
 //!
 //! A few thousand inputs a parser as part of the test suite; `BREAKEVEN_FUZZ_SECONDS=60` makes it a minute a parser, as CI does.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+#![expect(clippy::print_stdout, reason = "what was fuzzed, and how much, is for the reader of the log")]
 
 use std::time::{Duration, Instant};
 
