@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use breakeven_bench::{
     Durations, RunPlan,
     drive::Pacing,
+    launch::{Server, stop_group},
     requests::RequestSource,
     run as run_levels,
     target::{Target, engine::EngineTarget},
@@ -16,8 +17,9 @@ use breakeven_measurement::{
     level::ArrivalProcess,
     run::{FORMAT, Status, Target as TargetRecord},
 };
+use breakeven_models::ModelRecord;
 use breakeven_planner::Product;
-use tokio::sync::watch;
+use tokio::{runtime::Runtime, sync::watch};
 
 use crate::{
     cli::{BenchArguments, Measuring},
@@ -49,18 +51,13 @@ pub(crate) fn measure(
     let machine = detect();
     console::note(&format!("Machine: {}", hardware::line(&machine)));
     let seed = measuring.seed.unwrap_or(product.bench.seed);
-    let started = model::start(product, file, measuring, seed)?;
-    let record = started.engine.record().clone();
-    console::note(&format!(
-        "Model: {} {}, {} M parameters, ready in {:.1} s",
-        record.name,
-        record.quantization,
-        record.parameters / 1_000_000,
-        started.record.load_seconds
-    ));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the load generator's threads")?;
+    let subject = subject(product, file, measuring, seed, out, &runtime)?;
     let workload = product.workload();
-    let codec = Arc::clone(&started.engine);
-    let source = RequestSource::new(&workload, seed, &|text| codec.codec().encode(text, false))?;
     let run_plan = RunPlan {
         workload: workload.clone(),
         slo: product.slo(),
@@ -73,24 +70,20 @@ pub(crate) fn measure(
         most_in_flight: None,
         shard: measuring.shard,
     };
-    let target: Arc<dyn Target> = Arc::new(EngineTarget::new(Arc::clone(&started.engine)));
     let asked = Asked {
         plan: &run_plan,
         machine: &machine,
-        model: serde_json::to_value(&record)?,
-        target: serde_json::to_value(&started.record)?,
+        model: serde_json::to_value(&subject.model)?,
+        target: serde_json::to_value(&subject.record)?,
     };
     let Opened { mut journal, run_id, started: began } = journal::open(out, measuring.resume, asked)?;
     let mut bars = Bars::new();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the load generator's threads")?;
     let outcome = runtime.block_on(async {
-        let cancel = cancel_on_interrupt();
-        run_levels(&target, &run_plan, source, Some(&mut journal), cancel, &mut |event| bars.show(event))
-            .await
+        let cancel = cancel_on_interrupt(subject.server.as_ref().map(|server| server.id()));
+        run_levels(&subject.target, &run_plan, subject.source, Some(&mut journal), cancel, &mut |event| {
+            bars.show(event);
+        })
+        .await
     });
     bars.finish();
     let outcome = outcome?;
@@ -101,8 +94,8 @@ pub(crate) fn measure(
         breakeven_version: env!("CARGO_PKG_VERSION").to_owned(),
         status: outcome.status,
         machine,
-        model: Some(record),
-        target: TargetRecord::Engine(started.record),
+        model: subject.model,
+        target: subject.record,
         workload,
         slo: product.slo(),
         seed,
@@ -119,6 +112,51 @@ pub(crate) fn measure(
         ));
     }
     Ok(measurement)
+}
+
+/// What is measured.
+struct Subject {
+    target: Arc<dyn Target>,
+    source: RequestSource,
+    model: Option<ModelRecord>,
+    record: TargetRecord,
+    server: Option<Arc<Server>>,
+}
+
+/// The endpoint of `--target`, else the in-process engine on the product's model.
+fn subject(
+    product: &Product,
+    file: &Path,
+    measuring: &Measuring,
+    seed: u64,
+    out: &Path,
+    runtime: &Runtime,
+) -> Result<Subject> {
+    let workload = product.workload();
+    if let Some(address) = &measuring.endpoint.target {
+        let log = out.with_file_name("server.log");
+        let ready = runtime.block_on(measuring.endpoint.ready(address, &workload, seed, log))?;
+        let (target, source, record, server) = (ready.target, ready.source, ready.record, ready.server);
+        return Ok(Subject { target, source, model: None, record, server });
+    }
+    let started = model::start(product, file, measuring, seed)?;
+    let record = started.engine.record().clone();
+    console::note(&format!(
+        "Model: {} {}, {} M parameters, ready in {:.1} s",
+        record.name,
+        record.quantization,
+        record.parameters / 1_000_000,
+        started.record.load_seconds
+    ));
+    let engine = Arc::clone(&started.engine);
+    let source = RequestSource::new(&workload, seed, &|text| engine.codec().encode(text, false))?;
+    Ok(Subject {
+        target: Arc::new(EngineTarget::new(started.engine)),
+        source,
+        model: Some(record),
+        record: TargetRecord::Engine(started.record),
+        server: None,
+    })
 }
 
 /// Whether Ctrl-C ended the run.
@@ -141,13 +179,16 @@ fn rates(given: &[f64]) -> Result<Option<[RequestRate; 3]>> {
 }
 
 /// Turns true on the first Ctrl-C; a second one ends the program at once, as the shell's default.
-fn cancel_on_interrupt() -> watch::Receiver<bool> {
+fn cancel_on_interrupt(server_group: Option<u32>) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
             console::note("Stopping: finished attempts are kept. Ctrl-C again stops at once.");
             sender.send_replace(true);
             if tokio::signal::ctrl_c().await.is_ok() {
+                if let Some(group) = server_group {
+                    stop_group(group, true);
+                }
                 std::process::abort();
             }
         }

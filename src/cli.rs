@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use breakeven_measurement::Shard;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{fit::FitArguments, hardware::HardwareArguments, prices::PricesArguments};
+use crate::{
+    endpoint::EndpointArguments, fit::FitArguments, hardware::HardwareArguments, prices::PricesArguments,
+};
 
 /// Should we run this model ourselves, on what hardware, and what does it really cost against a managed API?
 #[derive(Debug, Parser)]
@@ -23,7 +25,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example: breakeven run examples/support-bot.toml --quick")]
     Run(RunArguments),
     /// Measure only: find the rate this machine carries, then run baseline, expected and stress
-    #[command(after_help = "Example: breakeven bench support-bot.toml --out lab/measurement.json")]
+    #[command(
+        after_help = "Example: breakeven bench support-bot.toml --out lab/measurement.json\n         breakeven bench support-bot.toml --target http://127.0.0.1:8080/v1 --launch 'llama-server -m model.gguf'"
+    )]
     Bench(BenchArguments),
     /// Plan from a measurement made here or elsewhere
     #[command(
@@ -163,6 +167,8 @@ pub(crate) struct Measuring {
     /// Never use the network
     #[arg(long)]
     pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) endpoint: EndpointArguments,
 }
 
 /// Which weights to run.

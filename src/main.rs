@@ -4,6 +4,7 @@ mod bench;
 mod cli;
 mod compare;
 mod console;
+mod endpoint;
 mod fit;
 mod hardware;
 mod init;

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | [`schedule`] | when requests are due: absolute, seeded |
 //! | [`requests`] | what each request asks: segment, lengths, a unique prompt |
-//! | [`target`] | what is driven: the mock, the in-process engine |
+//! | [`target`] | what is driven: the mock, the in-process engine, an OpenAI-compatible server |
 //! | [`drive`] | a schedule through a target, open loop or capped: what was sent, what came back |
 //! | `send` | the sender: each request at its due time, on a clock of its own |
+//! | [`launch`] | starting the server that is measured, and stopping it whatever happens |
 //! | [`journal`] | every attempt on disk as it finishes, and going on from there |
 //! | [`tally`] | attempts to [`breakeven_measurement::LoadResult`] |
 //! | [`search`] | the highest rate under the SLO |
@@ -18,6 +19,7 @@
 
 pub mod drive;
 pub mod journal;
+pub mod launch;
 mod nanoseconds;
 pub mod requests;
 pub mod resources;

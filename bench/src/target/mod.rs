@@ -2,6 +2,7 @@
 
 #[cfg(feature = "engine")]
 pub mod engine;
+pub mod http;
 pub mod mock;
 
 use std::{future::Future, pin::Pin, time::Duration};
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use crate::requests::Request;
 
 /// The token times of one attempt, filled by the target as they come, so that an attempt cut off keeps what it saw.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Trace {
     /// First token of any kind, reasoning included.
     pub first_token: Option<Instant>,
