@@ -10,13 +10,16 @@
 //! | [`launch`] | starting the server that is measured, and stopping it whatever happens |
 //! | [`journal`] | every attempt on disk as it finishes, and going on from there |
 //! | [`tally`] | attempts to [`breakeven_measurement::LoadResult`] |
-//! | [`search`] | the highest rate under the SLO |
+//! | [`search`] | the highest rate under the SLO: which rate to try next |
+//! | [`capacity`] | the capacity that all probes and levels together support |
+//! | [`steady`] | when a series has settled: MSER-5 |
 //! | [`validity`] | findings against a level |
 //! | [`resources`] | CPU, memory, steal beside a level |
 //! | [`run`] | search, then baseline, expected and stress |
 //!
 //! The crate prints nothing: [`run::RunEvent`]s say what happens. It knows no money.
 
+pub mod capacity;
 pub mod drive;
 pub mod journal;
 pub mod launch;
@@ -27,6 +30,7 @@ pub mod run;
 pub mod schedule;
 pub mod search;
 mod send;
+pub mod steady;
 pub mod tally;
 pub mod target;
 pub mod validity;

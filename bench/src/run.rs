@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use breakeven_measurement::{
-    Fraction, LevelName, LevelResult, RequestRate, SearchRecord, Shard, Slo, Workload,
+    LevelName, LevelResult, RequestRate, SearchRecord, Shard, Slo, Workload,
     level::{ArrivalProcess, Rates},
     run::Status,
     search::Probe,
@@ -12,27 +12,35 @@ use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    capacity::Evidence,
     drive::{DriveSettings, Driven, Next, Pacing, Progress, drive},
     journal::{Journal, JournalError, Kept},
     requests::{Request, RequestSource},
     resources::Sample,
     schedule::arrivals,
-    search::{Bracket, capacity, is_hopeless, probe_of},
+    search::{Search, evidence_of, evidence_of_level, is_hopeless, probe_of},
+    steady::{Settling, fixed_warmup, warmup},
     tally::{is_good, latencies, tally},
     target::Target,
     validity::judge,
 };
 
-/// Share of a level's schedule that warms up and is not measured.
-const WARMUP_SHARE: f64 = 0.1;
 /// Requests sent one after another before anything is measured.
 const WARMUP_REQUESTS: usize = 3;
 /// Share of the search's time that the flat-out burst is sized for.
 const SATURATION_SHARE: f64 = 0.25;
 /// Requests of the burst over what one at a time would complete in that time: batching makes up for about as much.
 const SATURATION_FACTOR: f64 = 1.5;
+/// Largest burst, in requests.
+const LARGEST_BURST: f64 = 20_000.0;
 /// Parts the search's time is divided into: the flat-out run takes one or more, a probe one or two.
-const PROBES_PLANNED: u32 = 4;
+const PROBES_PLANNED: u32 = 6;
+/// Requests after which a probe of a fast target ends, if it also lasted [`LEAST_PROBE_LIVES`].
+const MOST_PROBE_REQUESTS: f64 = 3_000.0;
+/// Lives of an unloaded request that a probe lasts at least, so that a queue has time to show.
+const LEAST_PROBE_LIVES: u32 = 25;
+/// Arrivals that a probe has at least, where the search's time allows.
+const LEAST_PROBE_REQUESTS: f64 = 12.0;
 
 /// How long each part runs. Draining comes on top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -186,37 +194,41 @@ pub async fn run(
     } else {
         runner.warm_up().await?
     };
+    let mut search = None;
     let rates = if let Some(rates) = plan.rates {
         rates
     } else {
-        let (record, base) = match kept.searched.clone() {
-            Some(searched) => (searched.record, searched.base_rate),
+        let (record, found, base) = match kept.searched.clone() {
+            Some(searched) => {
+                let found = Search::resumed(&searched.record, searched.base_rate, plan.slo.attainment);
+                (searched.record, found, searched.base_rate)
+            }
             None => runner.search(unloaded).await?,
         };
         outcome.search = Some(record);
+        search = Some(found);
         LevelName::ALL.map(|level| base.scaled(level.share_of_capacity()).unwrap_or(base))
     };
     for ((name, rate), length) in LevelName::ALL.into_iter().zip(rates).zip(plan.durations.levels) {
         if *runner.cancel.borrow() {
             break;
         }
-        if let Some(level) = kept.level(name) {
+        let (level, evidence) = if let Some(level) = kept.level(name) {
             (runner.on_event)(RunEvent::LevelFinished(Box::new(level.clone())));
-            outcome.levels.push(level.clone());
-            continue;
+            (level.clone(), evidence_of_level(level))
+        } else {
+            runner.level(name, rate, length).await?
+        };
+        outcome.levels.push(level);
+        if let Some(search) = &mut search {
+            search.note(evidence);
         }
-        outcome.levels.push(runner.level(name, rate, length).await?);
     }
     if *runner.cancel.borrow() {
         outcome.status = Status::Incomplete { reason: "interrupted (Ctrl-C)".to_owned() };
     }
-    if let Some(search) = &mut outcome.search {
-        // A level is longer than a probe: one that met the SLO stands where every probe missed it by chance.
-        let of_levels =
-            outcome.levels.iter().filter(|level| meets(level, &plan.slo)).map(|level| level.target_rate);
-        let best = search.capacity.as_ref().map(|estimate| estimate.rate);
-        let best = best.or_else(|| of_levels.max_by(|a, b| a.per_second().total_cmp(&b.per_second())));
-        search.capacity = best.map(|best| capacity(best, &search.probes, &outcome.levels, &plan.slo));
+    if let (Some(record), Some(search)) = (&mut outcome.search, &search) {
+        record.capacity = search.estimate();
     }
     Ok(outcome)
 }
@@ -261,22 +273,21 @@ impl Runner<'_> {
 
     /// The search, and the rate that the levels are shares of: the capacity, or where every probe missed the SLO, the
     /// rate that would have been tried next.
-    async fn search(&mut self, unloaded: Duration) -> Result<(SearchRecord, RequestRate), RunError> {
+    async fn search(&mut self, unloaded: Duration) -> Result<(SearchRecord, Search, RequestRate), RunError> {
         let plan = self.plan;
         let one_at_a_time = RequestRate::new(1.0 / unloaded.as_secs_f64()).unwrap_or_else(|_| one_a_second());
         let began = Instant::now();
         let saturated = self.saturate(unloaded).await?.unwrap_or(one_at_a_time);
-        let mut bracket = Bracket::below(saturated);
+        let mut search = Search::below(saturated, plan.slo.attainment);
         let mut probes: Vec<Probe> = Vec::new();
         let planned = plan.durations.search / PROBES_PLANNED;
-        while let Some(rate) = bracket.next() {
+        while let Some(rate) = search.next() {
             let used = began.elapsed_fraction(plan.durations.search);
             if *self.cancel.borrow() || (used + 0.5 / f64::from(PROBES_PLANNED) > 1.0 && !probes.is_empty()) {
                 break;
             }
             (self.on_event)(RunEvent::ProbeStarted { rate, search_progress: used.min(1.0) });
-            // Long enough for eight arrivals where the budget allows, never longer than twice its share.
-            let length = Duration::from_secs_f64(8.0 / rate.per_second()).clamp(planned, planned * 2);
+            let length = probe_length(rate, planned, unloaded);
             let (times, drain) = (self.schedule(rate, length), self.probe_drain(unloaded));
             let slo = plan.slo.clone();
             let (mut good, mut judged) = (0, 0);
@@ -290,42 +301,65 @@ impl Runner<'_> {
                     if is_hopeless(good, judged, slo.attainment) { Next::Stop } else { Next::Go }
                 })
                 .await?;
-            if driven.cancelled || driven.attempts.is_empty() {
+            if driven.cancelled {
                 break;
             }
-            let probe = probe_of(rate, length, &driven, &plan.workload, &plan.slo);
-            bracket.note(rate, probe.met);
+            if driven.attempts.is_empty() {
+                // Nothing was due in so short a probe: only the time it took is lost.
+                continue;
+            }
+            let evidence = evidence_of(rate, length, &driven.attempts, &plan.workload, &plan.slo, 1.0);
+            let probe = probe_of(rate, length, &driven, &plan.workload, &plan.slo, evidence.as_ref());
+            search.note(evidence);
             (self.on_event)(RunEvent::ProbeFinished(probe.clone()));
             probes.push(probe);
         }
         self.target.take_load();
-        let best = bracket.best();
-        let capacity = best.map(|best| capacity(best, &probes, &[], &plan.slo));
-        let base = best.or_else(|| bracket.next()).unwrap_or(one_at_a_time);
-        let record = SearchRecord { probes, capacity };
+        let capacity = search.estimate();
+        let base = search.best().or_else(|| search.next()).unwrap_or(one_at_a_time);
+        let record = SearchRecord { probes, capacity, saturated: Some(saturated) };
         if let Some(journal) = self.journal.as_deref_mut()
             && !*self.cancel.borrow()
         {
             journal.searched(&record, base)?;
         }
-        Ok((record, base))
+        Ok((record, search, base))
     }
 
     /// The throughput flat out: a burst of requests, all at once, and how long it takes to complete them. `None` where
     /// nothing completes.
+    ///
+    /// A burst that a wide target completes in a moment is followed by larger ones until more no longer helps.
     async fn saturate(&mut self, unloaded: Duration) -> Result<Option<RequestRate>, RunError> {
         let limit = self.plan.durations.search.mul_f64(SATURATION_SHARE).max(unloaded * 4);
         let one_at_a_time = limit.as_secs_f64() / unloaded.as_secs_f64();
-        let count = (one_at_a_time * SATURATION_FACTOR).clamp(8.0, 20_000.0);
+        let mut count = (one_at_a_time * SATURATION_FACTOR).clamp(8.0, LARGEST_BURST);
+        let mut best: Option<f64> = None;
+        let began = Instant::now();
         (self.on_event)(RunEvent::Saturating);
-        let requests = std::iter::repeat_with(|| (Duration::ZERO, self.source.draw()));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 8..=20,000")]
-        let burst: Vec<_> = requests.take(count as usize).collect();
-        let driven = self.drive("flat out", burst, Some(limit * 4), &mut |_, _| Next::Go).await?;
-        let done: Vec<Duration> =
-            driven.attempts.iter().filter(|a| a.failure.is_none()).map(|a| a.done).collect();
-        let last = done.iter().max().map_or(0.0, Duration::as_secs_f64);
-        Ok(RequestRate::new(done.len() as f64 / last).ok())
+        loop {
+            let requests = std::iter::repeat_with(|| (Duration::ZERO, self.source.draw()));
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "clamped to 8..=LARGEST_BURST"
+            )]
+            let burst: Vec<_> = requests.take(count as usize).collect();
+            let driven = self.drive("flat out", burst, Some(limit * 4), &mut |_, _| Next::Go).await?;
+            let done: Vec<Duration> =
+                driven.attempts.iter().filter(|a| a.failure.is_none()).map(|a| a.done).collect();
+            let last = done.iter().max().map_or(0.0, Duration::as_secs_f64);
+            let rate = done.len() as f64 / last.max(1e-6);
+            let grew = best.is_none_or(|best| rate > best * 1.2);
+            if !done.is_empty() {
+                best = Some(best.map_or(rate, |best| best.max(rate)));
+            }
+            let time_left = began.elapsed_fraction(limit) < 0.5 && last * 4.0 < limit.as_secs_f64();
+            if done.is_empty() || driven.cancelled || !grew || !time_left || count >= LARGEST_BURST {
+                return Ok(best.and_then(|best| RequestRate::new(best).ok()));
+            }
+            count = (count * 4.0).min(LARGEST_BURST);
+        }
     }
 
     /// What is in flight after a probe's last arrival may take this long: as long as the SLO lets a request of one and a
@@ -347,21 +381,25 @@ impl Runner<'_> {
         name: LevelName,
         rate: RequestRate,
         length: Duration,
-    ) -> Result<LevelResult, RunError> {
+    ) -> Result<(LevelResult, Option<Evidence>), RunError> {
         let plan = self.plan;
         (self.on_event)(RunEvent::LevelStarted { name, rate, length });
         let schedule = self.schedule(rate, length);
-        let warmup = length.mul_f64(WARMUP_SHARE);
         // The window is that of the whole load, so that the windows of its shards are the same.
-        let last = schedule.last().map_or(warmup, |(due, _)| *due);
+        let last = schedule.last().map(|(due, _)| *due);
         let schedule = self.own_part(schedule);
         self.target.take_load();
         let sample = Sample::now();
         let driven = self.drive(&name.to_string(), schedule, None, &mut |_, _| Next::Go).await?;
         let resources = sample.until_now(self.target.take_load());
+        let (warmup, settling) = match plan.shard {
+            None => warmup(&driven.attempts, length),
+            // Each shard sees a part of the series only; their windows must not differ.
+            Some(_) => (fixed_warmup(length), Settling::TooShort),
+        };
         let (overall, segments) = tally(&driven.attempts, warmup, &plan.workload, &plan.slo);
-        let window = last.saturating_sub(warmup);
-        let validity = judge(&driven, warmup, &overall, &plan.workload, &plan.slo, &resources);
+        let window = last.map_or(Duration::ZERO, |last| last.saturating_sub(warmup));
+        let validity = judge(&driven, warmup, settling, &overall, &plan.workload, &plan.slo, &resources);
         let level = LevelResult {
             name,
             arrivals: plan.arrivals,
@@ -380,7 +418,8 @@ impl Runner<'_> {
             journal.level(&level)?;
         }
         (self.on_event)(RunEvent::LevelFinished(Box::new(level.clone())));
-        Ok(level)
+        let evidence = evidence_of(rate, length, &driven.attempts, &plan.workload, &plan.slo, 1.0);
+        Ok((level, evidence))
     }
 
     /// A schedule of its own seed: phases never repeat one another's arrivals.
@@ -436,6 +475,14 @@ impl Runner<'_> {
     }
 }
 
+/// How long a probe runs: its share of the search, longer where it would hold few arrivals, shorter where thousands tell
+/// all there is to tell.
+fn probe_length(rate: RequestRate, planned: Duration, unloaded: Duration) -> Duration {
+    let holding = |requests: f64| Duration::from_secs_f64(requests / rate.per_second());
+    let enough = holding(MOST_PROBE_REQUESTS).max(unloaded * LEAST_PROBE_LIVES);
+    holding(LEAST_PROBE_REQUESTS).clamp(planned, planned * 2).min(enough)
+}
+
 fn one_a_second() -> RequestRate {
     RequestRate::new(1.0).expect("1 is a rate")
 }
@@ -450,9 +497,4 @@ impl ElapsedFraction for Instant {
         let elapsed = Instant::now().saturating_duration_since(*self);
         elapsed.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE)
     }
-}
-
-/// Whether a level reached the SLO's attainment.
-fn meets(level: &LevelResult, slo: &Slo) -> bool {
-    level.overall.goodput().unwrap_or(Fraction::ZERO) >= slo.attainment
 }

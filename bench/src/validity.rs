@@ -7,7 +7,7 @@ use breakeven_measurement::{
     validity::samples_needed,
 };
 
-use crate::{drive::Driven, tally::latencies};
+use crate::{drive::Driven, steady::Settling, tally::latencies};
 
 /// Send lag below this is not worth a word.
 const SEND_LAG_FLOOR: Duration = Duration::from_millis(1);
@@ -17,6 +17,8 @@ const SEND_LAG_SHARE: f64 = 0.01;
 const STEAL_LIMIT: f64 = 0.02;
 /// The second half's median TTFT may be this many times the first's.
 const DRIFT_LIMIT: f64 = 1.5;
+/// Where MSER-5 finds no steady state, the halves may still differ by this much.
+const SETTLED_LIMIT: f64 = 1.1;
 /// Prompt tokens from an undeclared cache that may be chance.
 const CACHE_LIMIT: f64 = 0.02;
 
@@ -24,6 +26,7 @@ const CACHE_LIMIT: f64 = 0.02;
 pub fn judge(
     driven: &Driven,
     window_start: Duration,
+    settling: Settling,
     overall: &LoadResult,
     workload: &Workload,
     slo: &Slo,
@@ -49,7 +52,7 @@ pub fn judge(
             findings.push(Finding::TooFewSamples { quantile, samples: overall.scheduled, needed });
         }
     }
-    findings.extend(drift(driven, window_start));
+    findings.extend(drift(driven, window_start, settling));
     findings.extend(undeclared_cache(overall, workload));
     if let Some(steal) = resources.cpu_steal
         && steal.get() > STEAL_LIMIT
@@ -70,7 +73,7 @@ fn generator_late(overall: &LoadResult) -> Option<Finding> {
 }
 
 /// Compares the median TTFT of the window's halves; too few requests say nothing.
-fn drift(driven: &Driven, window_start: Duration) -> Option<Finding> {
+fn drift(driven: &Driven, window_start: Duration, settling: Settling) -> Option<Finding> {
     const FEWEST: usize = 10;
     let mut window: Vec<_> = driven.attempts.iter().filter(|a| a.scheduled >= window_start).collect();
     if window.len() < 2 * FEWEST {
@@ -84,6 +87,16 @@ fn drift(driven: &Driven, window_start: Duration) -> Option<Finding> {
         ttfts.get(ttfts.len().div_ceil(2) - 1).copied().unwrap_or(Duration::MAX)
     };
     let (before, after) = (median(first), median(second));
+    let ratio = after.as_secs_f64() / before.as_secs_f64().max(f64::MIN_POSITIVE);
+    if settling == Settling::Never
+        && !(1.0 / SETTLED_LIMIT..=SETTLED_LIMIT).contains(&ratio)
+        && ratio <= DRIFT_LIMIT
+    {
+        return Some(Finding::NeverSettled {
+            first_half_ttft_p50_seconds: before.as_secs_f64(),
+            second_half_ttft_p50_seconds: after.as_secs_f64(),
+        });
+    }
     if before == Duration::MAX || after.as_secs_f64() <= before.as_secs_f64() * DRIFT_LIMIT {
         return None;
     }

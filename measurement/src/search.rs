@@ -35,16 +35,25 @@ pub struct Probe {
     pub tpot_p50: Option<Duration>,
     /// Whether the probe met the SLO's attainment.
     pub met: bool,
+    /// Rate as it came about: the draw of arrivals and lengths is rarely average. Absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn_rate: Option<RequestRate>,
+    /// Goodput share after the way to the steady state; absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steady_goodput: Option<Fraction>,
+    /// Independent requests that these are worth, neighbours sharing a queue; absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective_samples: Option<f64>,
 }
 
 /// The highest rate one replica carries under the SLO, with what is known of its error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CapacityEstimate {
-    /// Best estimate.
+    /// Best estimate: the median of what all probes and levels together support.
     pub rate: RequestRate,
-    /// Highest rate seen to meet the SLO with confidence; absent where none was.
+    /// Low end of the 95 % interval; absent where nothing met the SLO.
     pub low: Option<RequestRate>,
-    /// Lowest rate seen to miss it with confidence; absent where none was (then the estimate is a lower bound).
+    /// High end; absent where nothing missed the SLO (then the estimate is a lower bound).
     pub high: Option<RequestRate>,
 }
 
@@ -55,6 +64,9 @@ pub struct SearchRecord {
     pub probes: Vec<Probe>,
     /// The conclusion; absent where even the lightest probe missed the SLO.
     pub capacity: Option<CapacityEstimate>,
+    /// Requests per second completed flat out, in bursts: the ceiling of the search. Absent in files of earlier versions.
+    #[serde(rename = "saturated_rate", default, skip_serializing_if = "Option::is_none")]
+    pub saturated: Option<RequestRate>,
 }
 
 /// Wilson score interval of a proportion, at the normal deviate `z` (1.96 for 95 %).

@@ -62,6 +62,13 @@ pub enum Finding {
         /// Median TTFT of its second half, in seconds; absent where failures are in the median.
         second_half_ttft_p50_seconds: Option<f64>,
     },
+    /// No part of the level is steady (MSER-5), though its halves differ by less than [`Self::NotStationary`] asks.
+    NeverSettled {
+        /// Median TTFT of the window's first half, in seconds.
+        first_half_ttft_p50_seconds: f64,
+        /// Median TTFT of its second half, in seconds.
+        second_half_ttft_p50_seconds: f64,
+    },
     /// The server's token counts and ours differ.
     TokenCountsDisagree {
         /// Share of requests where they differ.
@@ -115,6 +122,7 @@ impl Finding {
             Self::GeneratorLate { .. }
             | Self::TooFewSamples { .. }
             | Self::NotStationary { .. }
+            | Self::NeverSettled { .. }
             | Self::TokenCountsDisagree { .. }
             | Self::UndeclaredCacheHits { .. }
             | Self::CpuStolen { .. }
@@ -156,6 +164,12 @@ impl fmt::Display for Finding {
                     " between the halves of the window; under overload that is expected, else run longer",
                 )
             }
+            Self::NeverSettled { first_half_ttft_p50_seconds, second_half_ttft_p50_seconds } => write!(
+                f,
+                "never settled: median TTFT {:.0} ms, then {:.0} ms in the halves of the window, and no part of it is steady; run longer",
+                first_half_ttft_p50_seconds * 1e3,
+                second_half_ttft_p50_seconds * 1e3
+            ),
             Self::TokenCountsDisagree { share } => {
                 write!(
                     f,

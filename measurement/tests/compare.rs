@@ -93,7 +93,7 @@ fn another_load_is_not_compared_and_nothing_in_common_is_an_error() {
         let rate_of = |r| RequestRate::new(r).unwrap();
         let capacity =
             CapacityEstimate { rate: rate_of(rate), low: Some(rate_of(low)), high: Some(rate_of(high)) };
-        Some(SearchRecord { probes: vec![], capacity: Some(capacity) })
+        Some(SearchRecord { probes: vec![], capacity: Some(capacity), saturated: None })
     };
     let (mut a, mut b) = (a, b);
     (a.search, b.search) = (searched(14.0, 13.5, 14.5), searched(10.0, 9.5, 10.5));

@@ -86,6 +86,7 @@ pub(crate) fn measurement(product: &Product, capacity: f64) -> Measurement {
         merged_from: vec![],
         search: Some(SearchRecord {
             probes: Vec::new(),
+            saturated: None,
             capacity: Some(CapacityEstimate {
                 rate: rate(capacity),
                 low: Some(rate(capacity * 0.8)),
