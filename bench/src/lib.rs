@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`schedule`] | when requests are due: absolute, seeded |
+//! | [`trace`] | arrivals and lengths of real services, from published traces |
 //! | [`requests`] | what each request asks: segment, lengths, a unique prompt |
 //! | [`target`] | what is driven: the mock, the in-process engine, an OpenAI-compatible server |
 //! | [`drive`] | a schedule through a target, open loop or capped: what was sent, what came back |
@@ -33,6 +34,7 @@ mod send;
 pub mod steady;
 pub mod tally;
 pub mod target;
+pub mod trace;
 pub mod validity;
 
 pub use run::{Durations, RunEvent, RunPlan, run};

@@ -5,6 +5,8 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
+use crate::trace::TokenLengths;
+
 /// One request, ready to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -66,14 +68,21 @@ impl RequestSource {
 
     /// The next request.
     pub fn draw(&mut self) -> Request {
+        self.draw_of(None)
+    }
+
+    /// The next request, of given lengths instead of its segment's.
+    pub fn draw_of(&mut self, lengths: Option<TokenLengths>) -> Request {
         let id = self.next_id;
         self.next_id += 1;
         let segment = self.draw_segment();
         let (input_tokens, output_tokens, shared) = match self.workload.segments.get(segment) {
             Some(s) => {
                 let mut deviate = || -> f64 { StandardNormal.sample(&mut self.random) };
-                let input = s.input_tokens.at_deviate(deviate());
-                (input, s.output_tokens.at_deviate(deviate()), s.shared_prefix.get() * f64::from(input))
+                let (input, output) =
+                    (s.input_tokens.at_deviate(deviate()), s.output_tokens.at_deviate(deviate()));
+                let (input, output) = lengths.map_or((input, output), |l| (l.input, l.output));
+                (input, output, s.shared_prefix.get() * f64::from(input))
             }
             None => (1, 1, 0.0),
         };

@@ -17,11 +17,12 @@ use crate::{
     journal::{Journal, JournalError, Kept},
     requests::{Request, RequestSource},
     resources::Sample,
-    schedule::arrivals,
+    schedule::{arrivals, dispersion},
     search::{Search, evidence_of, evidence_of_level, is_hopeless, probe_of},
     steady::{Settling, fixed_warmup, warmup},
     tally::{is_good, latencies, tally},
     target::Target,
+    trace::Trace,
     validity::judge,
 };
 
@@ -84,6 +85,9 @@ pub struct RunPlan {
     pub durations: Durations,
     /// How arrivals are spaced.
     pub arrivals: ArrivalProcess,
+    /// The trace to replay, where the arrivals are of one. Its name and size are in `arrivals`.
+    #[serde(skip)]
+    pub trace: Option<Arc<Trace>>,
     /// Seed of schedules, lengths and prompts.
     pub seed: u64,
     /// Longest life of an attempt from when it was due.
@@ -308,7 +312,14 @@ impl Runner<'_> {
                 // Nothing was due in so short a probe: only the time it took is lost.
                 continue;
             }
-            let evidence = evidence_of(rate, length, &driven.attempts, &plan.workload, &plan.slo, 1.0);
+            let evidence = evidence_of(
+                rate,
+                length,
+                &driven.attempts,
+                &plan.workload,
+                &plan.slo,
+                dispersion(&plan.arrivals),
+            );
             let probe = probe_of(rate, length, &driven, &plan.workload, &plan.slo, evidence.as_ref());
             search.note(evidence);
             (self.on_event)(RunEvent::ProbeFinished(probe.clone()));
@@ -402,7 +413,7 @@ impl Runner<'_> {
         let validity = judge(&driven, warmup, settling, &overall, &plan.workload, &plan.slo, &resources);
         let level = LevelResult {
             name,
-            arrivals: plan.arrivals,
+            arrivals: plan.arrivals.clone(),
             target_rate: rate,
             warmup,
             window,
@@ -418,7 +429,14 @@ impl Runner<'_> {
             journal.level(&level)?;
         }
         (self.on_event)(RunEvent::LevelFinished(Box::new(level.clone())));
-        let evidence = evidence_of(rate, length, &driven.attempts, &plan.workload, &plan.slo, 1.0);
+        let evidence = evidence_of(
+            rate,
+            length,
+            &driven.attempts,
+            &plan.workload,
+            &plan.slo,
+            dispersion(&plan.arrivals),
+        );
         Ok((level, evidence))
     }
 
@@ -426,8 +444,17 @@ impl Runner<'_> {
     fn schedule(&mut self, rate: RequestRate, length: Duration) -> Vec<(Duration, Request)> {
         self.phases += 1;
         let seed = self.plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.phases);
-        let times = arrivals(self.plan.arrivals, rate, length, seed);
-        times.into_iter().map(|due| (due, self.source.draw())).collect()
+        let Some(trace) = &self.plan.trace else {
+            let times = arrivals(&self.plan.arrivals, rate, length, seed);
+            return times.into_iter().map(|due| (due, self.source.draw())).collect();
+        };
+        // Each phase replays another stretch of the trace.
+        let first = usize::try_from(seed >> 8).unwrap_or(0) % trace.rows.len();
+        let lengths = matches!(self.plan.arrivals, ArrivalProcess::Trace { lengths: true, .. });
+        let rows = trace.replay(rate, length, first);
+        rows.into_iter()
+            .map(|(due, row)| (due, self.source.draw_of(row.lengths.filter(|_| lengths))))
+            .collect()
     }
 
     /// The arrivals of this generator's shard. All are drawn first: every shard draws the same.

@@ -1,7 +1,7 @@
 //! The search against queues whose capacity is known from elsewhere, in paused time: from 0.05 to 20,000 requests a
 //! second.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use breakeven_bench::{
     target::{Target, mock::Mock},
 };
 use breakeven_measurement::{
-    CapacityEstimate, Fraction, Lengths, Segment, Slo, Workload, level::ArrivalProcess,
+    CapacityEstimate, Fraction, Lengths, RequestRate, Segment, Slo, Workload, level::ArrivalProcess,
 };
 use tokio::sync::watch;
 
@@ -101,6 +101,7 @@ async fn search(
         rates: None,
         durations: Durations { search: budget, levels: [budget, budget, budget / 2] },
         arrivals: ArrivalProcess::Poisson,
+        trace: None,
         seed,
         timeout: allowed * 20,
         pacing: Pacing::Timer,
@@ -138,8 +139,10 @@ async fn tried(
         let error = found.rate.per_second() / truth - 1.0;
         let error = error.abs();
         tried.mean += error / seeds as f64;
-        let (low, high) =
-            (found.low.map_or(0.0, |r| r.per_second()), found.high.map_or(f64::MAX, |r| r.per_second()));
+        let (low, high) = (
+            found.low.map_or(0.0, RequestRate::per_second),
+            found.high.map_or(f64::MAX, RequestRate::per_second),
+        );
         tried.width += (high / low) / seeds as f64;
         tried.inside += usize::from(low <= truth && truth <= high);
     }

@@ -47,6 +47,7 @@ fn plan(rates: Option<[f64; 3]>) -> RunPlan {
         rates: rates.map(|rates| rates.map(|r| RequestRate::new(r).unwrap())),
         durations: Durations { search: MS * 100_000, levels: [MS * 100_000; 3] },
         arrivals: ArrivalProcess::Poisson,
+        trace: None,
         seed: 11,
         timeout: MS * 60_000,
         pacing: Pacing::Timer,

@@ -44,6 +44,7 @@ fn plan(slo: Slo) -> RunPlan {
         rates: None,
         durations: Durations { search: MS * 400_000, levels: [MS * 300_000; 3] },
         arrivals: ArrivalProcess::Poisson,
+        trace: None,
         seed: 11,
         timeout: MS * 60_000,
         pacing: Pacing::Timer,

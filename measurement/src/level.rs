@@ -49,13 +49,36 @@ impl fmt::Display for LevelName {
 }
 
 /// How arrivals are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ArrivalProcess {
     /// Exponential gaps: the open-loop default.
     Poisson,
     /// Equal gaps.
     Constant,
+    /// Gamma-distributed gaps.
+    Gamma {
+        /// Coefficient of variation of the gaps, above zero: 1 is Poisson, more is bursts.
+        variation: f64,
+    },
+    /// Poisson arrivals whose rate changes linearly over the level.
+    Ramp {
+        /// Share of the level's rate at its start, 0 or more.
+        from: f64,
+        /// Share of the level's rate at its end, 0 or more.
+        to: f64,
+    },
+    /// Replayed from a trace, in time scaled to the level's rate.
+    Trace {
+        /// The file.
+        name: String,
+        /// Requests in it.
+        requests: u64,
+        /// Squared coefficient of variation of its gaps.
+        gap_variation: f64,
+        /// Whether prompt and answer lengths are the trace's too.
+        lengths: bool,
+    },
 }
 
 /// Why an attempt failed.
