@@ -14,7 +14,6 @@ use breakeven_bench::{
 use breakeven_hardware::detect;
 use breakeven_measurement::{
     Measurement, RequestRate, file,
-    level::ArrivalProcess,
     run::{FORMAT, Status, Target as TargetRecord},
 };
 use breakeven_models::ModelRecord;
@@ -48,6 +47,7 @@ pub(crate) fn measure(
     out: &Path,
 ) -> Result<Measurement> {
     let rates = rates(&measuring.rates)?;
+    let (arrivals, trace) = measuring.load.process()?;
     let machine = detect();
     console::note(&format!("Machine: {}", hardware::line(&machine)));
     let seed = measuring.seed.unwrap_or(product.bench.seed);
@@ -63,7 +63,8 @@ pub(crate) fn measure(
         slo: product.slo(),
         rates,
         durations: if measuring.quick { Durations::QUICK } else { Durations::STANDARD },
-        arrivals: ArrivalProcess::Poisson,
+        arrivals,
+        trace,
         seed,
         timeout: product.bench.timeout.map_or(DEFAULT_TIMEOUT, |t| t.0),
         pacing: Pacing::Precise,

@@ -6,7 +6,8 @@ use breakeven_measurement::Shard;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    endpoint::EndpointArguments, fit::FitArguments, hardware::HardwareArguments, prices::PricesArguments,
+    endpoint::EndpointArguments, fit::FitArguments, hardware::HardwareArguments, load::LoadArguments,
+    prices::PricesArguments,
 };
 
 /// Should we run this model ourselves, on what hardware, and what does it really cost against a managed API?
@@ -167,6 +168,8 @@ pub(crate) struct Measuring {
     /// Never use the network
     #[arg(long)]
     pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) load: LoadArguments,
     #[command(flatten)]
     pub(crate) endpoint: EndpointArguments,
 }

@@ -9,6 +9,7 @@ mod fit;
 mod hardware;
 mod init;
 mod journal;
+mod load;
 mod merge;
 mod model;
 mod plan;

@@ -1,0 +1,73 @@
+//! How arrivals are spaced, from the arguments: a process or a trace.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use breakeven_bench::{schedule::parse_arrivals, trace::Trace};
+use breakeven_measurement::level::ArrivalProcess;
+use clap::Args;
+
+use crate::console;
+
+/// How arrivals are spaced.
+#[derive(Debug, Args)]
+pub(crate) struct LoadArguments {
+    /// Arrivals: `poisson`, `constant`, `gamma:CV` (coefficient of variation of the gaps, over 1 for bursts) or
+    /// `ramp:FROM..TO` (shares of the rate at start and end)
+    #[arg(long, default_value = "poisson", value_name = "PROCESS")]
+    arrivals: String,
+    /// Replay the arrivals of a trace, in time scaled to the rate: Azure 2023 CSV, `BurstGPT` CSV, Mooncake JSON lines, or a
+    /// CSV with a column `arrival_seconds`
+    #[arg(long, value_name = "FILE", conflicts_with = "arrivals")]
+    trace: Option<PathBuf>,
+    /// Take prompt and answer lengths from the trace too
+    #[arg(long, requires = "trace")]
+    trace_lengths: bool,
+    /// Factor on the trace's lengths
+    #[arg(long, requires = "trace_lengths", default_value_t = 1.0, value_name = "FACTOR")]
+    length_scale: f64,
+}
+
+impl LoadArguments {
+    /// The process, and the trace where it is one.
+    pub(crate) fn process(&self) -> Result<(ArrivalProcess, Option<Arc<Trace>>)> {
+        let Some(path) = &self.trace else {
+            return Ok((parse_arrivals(&self.arrivals).context("--arrivals")?, None));
+        };
+        let scale = self.length_scale;
+        anyhow::ensure!(
+            scale.is_finite() && scale > 0.0,
+            "--length-scale: expected a factor above 0, found {scale}"
+        );
+        let trace = Trace::read(path)?.with_lengths_scaled(scale, scale);
+        let requests = trace.rows.len() as u64;
+        anyhow::ensure!(
+            !self.trace_lengths || trace.rows.iter().all(|row| row.lengths.is_some()),
+            "--trace-lengths: `{}` has no lengths; expected columns input_tokens and output_tokens",
+            trace.name
+        );
+        let rate = trace.rate().map_or_else(|| "all at once".to_owned(), |rate| rate.to_string());
+        console::note(&format!(
+            "Trace: {requests} requests at {rate} on average, gaps {:.1} times as variable as Poisson's",
+            trace.gap_variation().sqrt()
+        ));
+        if trace.unanswered > 0 {
+            let count = trace.unanswered;
+            console::note(&format!(
+                "Trace: {count} requests have no answer; they are sent, and ask for one token"
+            ));
+        }
+        if let Some(share) = trace.prefix_hit_share() {
+            console::note(&format!(
+                "Trace: an unlimited prefix cache would have answered {share} of its prompt blocks; our prompts are unique"
+            ));
+        }
+        let process = ArrivalProcess::Trace {
+            name: trace.name.clone(),
+            requests,
+            gap_variation: trace.gap_variation(),
+            lengths: self.trace_lengths,
+        };
+        Ok((process, Some(Arc::new(trace))))
+    }
+}
