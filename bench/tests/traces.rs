@@ -30,7 +30,7 @@ fn azure_times_are_dates_and_lengths_are_there() {
     let trace = fixture("azure-conv-excerpt.csv");
     assert_eq!(trace.rows.len(), 40);
     // 18:15:46.6805900 to 18:15:50.9951690.
-    assert_eq!(trace.rows[1].at, Duration::from_nanos(4_314_579_000));
+    assert_eq!(trace.rows[1].at, Duration::from_micros(4_314_579));
     assert_eq!(lengths(&trace, 0), (374, 44));
     assert_eq!(trace.prefix_hit_share(), None);
 }
