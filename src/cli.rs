@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     endpoint::EndpointArguments, fit::FitArguments, hardware::HardwareArguments, load::LoadArguments,
-    prices::PricesArguments,
+    prices::PricesArguments, serve::ServeArguments,
 };
 
 /// Should we run this model ourselves, on what hardware, and what does it really cost against a managed API?
@@ -49,6 +49,11 @@ pub(crate) enum Command {
     /// refused, and so are the same requests twice.
     #[command(after_help = "Example: breakeven merge shard-0.json shard-1.json --out measurement.json")]
     Merge(MergeArguments),
+    /// Serve the in-process engine over OpenAI's HTTP interface
+    ///
+    /// Chat and plain completions, streamed or whole; /v1/models, /health and Prometheus /metrics.
+    #[command(after_help = "Example: breakeven serve smollm2-135m-instruct --listen 127.0.0.1:8000")]
+    Serve(ServeArguments),
     /// Write a commented product file to start from
     #[command(after_help = "Example: breakeven init sales-copilot --out my-product.toml")]
     Init(InitArguments),

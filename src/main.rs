@@ -17,6 +17,7 @@ mod prices;
 mod progress;
 mod report;
 mod run;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::report(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),
+        Command::Serve(arguments) => serve::serve(&arguments),
         Command::Init(arguments) => init::init(&arguments),
         Command::Hardware(arguments) => hardware::hardware(&arguments),
         Command::Fit(arguments) => fit::fit(&arguments),

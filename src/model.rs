@@ -18,7 +18,7 @@ use crate::{
 
 /// Most tokens of one step. Prefill chunks and decoding share a step, so while prompts come in a step's time is the TPOT:
 /// 128 tokens a step cost 150 ms on two cores, 64 about half, at the same throughput.
-const STEP_TOKENS: usize = 64;
+pub(crate) const STEP_TOKENS: usize = 64;
 
 /// A running engine and what to remember of it.
 pub(crate) struct Started {
@@ -28,12 +28,11 @@ pub(crate) struct Started {
 
 /// Finds the model, tells where it came from, and starts the engine.
 pub(crate) fn start(product: &Product, file: &Path, measuring: &Measuring, seed: u64) -> Result<Started> {
-    let weights = match measuring.weights {
-        Weights::RealOrRandom => WeightsChoice::RealOrRandom,
-        Weights::Real => WeightsChoice::Real,
-        Weights::Random => WeightsChoice::Random { seed, quantization: GgmlDType::Q4_1 },
+    let options = FetchOptions {
+        weights: weights_choice(measuring.weights, seed),
+        offline: measuring.offline,
+        cache: None,
     };
-    let options = FetchOptions { weights, offline: measuring.offline, cache: None };
     let began = Instant::now();
     let resolved = resolve(&product.model.name, &options, &mut Sources).with_context(|| {
         format!(
@@ -81,6 +80,15 @@ pub(crate) fn start(product: &Product, file: &Path, measuring: &Measuring, seed:
     Ok(Started { engine: Arc::new(engine), record })
 }
 
+/// Which weights the command line asks for.
+pub(crate) fn weights_choice(weights: Weights, seed: u64) -> WeightsChoice {
+    match weights {
+        Weights::RealOrRandom => WeightsChoice::RealOrRandom,
+        Weights::Real => WeightsChoice::Real,
+        Weights::Random => WeightsChoice::Random { seed, quantization: GgmlDType::Q4_1 },
+    }
+}
+
 /// Tokens of the longest request that the segments may draw.
 fn context_needed(workload: &Workload) -> usize {
     let longest =
@@ -89,7 +97,7 @@ fn context_needed(workload: &Workload) -> usize {
 }
 
 /// Says which source is tried and why it gave nothing.
-struct Sources;
+pub(crate) struct Sources;
 
 impl FetchProgress for Sources {
     fn trying(&mut self, source: &str) {

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("kernels", &[]),
     ("hardware", &[]),
     ("models", &["kernels"]),
@@ -12,6 +12,7 @@ const ALLOWED: [(&str, &[&str]); 7] = [
     ("bench", &["measurement", "hardware", "models"]),
     ("planner", &["measurement", "hardware", "models"]),
     ("report", &["planner", "hardware", "measurement", "models"]),
+    ("serve", &["models"]),
 ];
 
 fn imports(name: &str) -> BTreeSet<String> {
