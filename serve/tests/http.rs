@@ -1,6 +1,6 @@
 //! The server over real sockets: shapes, streams, refusals, cancellation, metrics.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::{
     io::{BufRead, BufReader, Read},
