@@ -78,7 +78,7 @@ pub(crate) fn measure(
         target: serde_json::to_value(&subject.record)?,
     };
     let Opened { mut journal, run_id, started: began } = journal::open(out, measuring.resume, asked)?;
-    let mut bars = Bars::new();
+    let mut bars = Bars::new(run_plan.durations);
     let outcome = runtime.block_on(async {
         let cancel = cancel_on_interrupt(subject.server.as_ref().map(|server| server.id()));
         run_levels(&subject.target, &run_plan, subject.source, Some(&mut journal), cancel, &mut |event| {

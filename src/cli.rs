@@ -54,6 +54,11 @@ pub(crate) enum Command {
     /// Chat and plain completions, streamed or whole; /v1/models, /health and Prometheus /metrics.
     #[command(after_help = "Example: breakeven serve smollm2-135m-instruct --listen 127.0.0.1:8000")]
     Serve(ServeArguments),
+    /// Write a journal's attempts or a measurement's levels as CSV, Parquet or an HdrHistogram log
+    #[command(
+        after_help = "Example: breakeven export attempts.jsonl --parquet attempts.parquet --hlog latency.hlog"
+    )]
+    Export(ExportArguments),
     /// Write a commented product file to start from
     #[command(after_help = "Example: breakeven init sales-copilot --out my-product.toml")]
     Init(InitArguments),
@@ -132,6 +137,21 @@ fn threshold(text: &str) -> Result<f64, String> {
         Ok(value) if value.is_finite() && value >= 0.0 => Ok(value * scale),
         _ => Err(format!("expected a percentage such as 5%, found `{text}`")),
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// A journal (attempts.jsonl: one row an attempt) or a measurement (one row a latency series)
+    pub(crate) file: PathBuf,
+    /// Write CSV with a header
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write Parquet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) parquet: Option<PathBuf>,
+    /// Write latencies as an HdrHistogram V2 interval log: of a journal second by second, of a measurement by level
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hlog: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -69,6 +69,12 @@ pub(crate) fn width() -> usize {
     columns.or_else(terminal).unwrap_or(100).clamp(60, 200)
 }
 
+/// Columns of the terminal that standard error is, for lines that are drawn over: one less, so that none wraps.
+pub(crate) fn terminal_width() -> usize {
+    let size = terminal_size::terminal_size_of(io::stderr());
+    size.map_or(80, |(terminal_size::Width(width), _)| usize::from(width)).saturating_sub(1)
+}
+
 /// Colour only on a terminal, and never against `NO_COLOR`.
 pub(crate) fn color() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()

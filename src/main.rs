@@ -6,10 +6,12 @@ mod compare;
 mod console;
 mod endpoint;
 mod fit;
+mod export;
 mod hardware;
 mod init;
 mod journal;
 mod load;
+mod live;
 mod merge;
 mod model;
 mod plan;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Report(arguments) => report::report(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Export(arguments) => export::export(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Init(arguments) => init::init(&arguments),

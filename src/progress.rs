@@ -1,35 +1,46 @@
-//! Progress bars: one for the search, one for each level; plain lines where there is no terminal.
+//! A run's events on the terminal: three lines that follow the phase, one that stays of each; plain lines in a log.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use breakeven_bench::RunEvent;
+use breakeven_bench::{Durations, RunEvent};
 use breakeven_measurement::{LevelResult, Quantile};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::console;
+use crate::{console, live::Live};
+
+/// Time between two pictures.
+const REDRAW: Duration = Duration::from_millis(100);
+/// Time between two lines of a log.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Draws a run's events.
 pub(crate) struct Bars {
     bar: ProgressBar,
     interactive: bool,
-    label: String,
-    probes: u32,
+    durations: Durations,
+    levels_begun: usize,
+    live: Live,
+    began: Instant,
+    shown: Instant,
 }
 
 impl Bars {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(durations: Durations) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let interactive = !bar.is_hidden();
-        Self { bar, interactive, label: String::new(), probes: 0 }
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(style);
+        }
+        let now = Instant::now();
+        Self { bar, interactive, durations, levels_begun: 0, live: Live::default(), began: now, shown: now }
     }
 
     pub(crate) fn show(&mut self, event: RunEvent) {
         match event {
-            RunEvent::WarmingUp => self.begin("warm-up", Duration::ZERO),
-            RunEvent::Saturating => self.begin("flat out", Duration::ZERO),
+            RunEvent::WarmingUp => self.begin("warm-up".to_owned(), Duration::ZERO),
+            RunEvent::Saturating => self.begin("flat out".to_owned(), Duration::ZERO),
             RunEvent::ProbeStarted { rate, search_progress } => {
-                self.probes += 1;
-                self.begin(&format!("search {:>3.0} %  {rate}", search_progress * 100.0), Duration::ZERO);
+                self.begin(format!("search {:>3.0} %  {rate}", search_progress * 100.0), Duration::ZERO);
             }
             RunEvent::ProbeFinished(probe) => {
                 let verdict = if probe.met { "met" } else { "missed" };
@@ -40,15 +51,16 @@ impl Bars {
                     probe.scheduled
                 ));
             }
-            RunEvent::LevelStarted { name, rate, length } => self.begin(&format!("{name:<9} {rate}"), length),
-            RunEvent::Progress { progress, ttft } => {
-                self.bar.set_length(progress.scheduled);
-                self.bar.set_position(progress.completed + progress.failed);
-                let ttft = ttft.map_or(String::new(), |t| format!("  TTFT {:.0} ms", t.as_secs_f64() * 1e3));
-                let failed =
-                    if progress.failed > 0 { format!("  failed {}", progress.failed) } else { String::new() };
-                let in_flight = progress.sent.saturating_sub(progress.completed + progress.failed);
-                self.bar.set_message(format!("in flight {in_flight}{ttft}{failed}"));
+            RunEvent::LevelStarted { name, rate, length } => {
+                self.levels_begun += 1;
+                self.begin(format!("{name:<9} {rate}"), length);
+                if !self.interactive {
+                    console::note(&format!("{name:<9} {rate}: {:.0} s", length.as_secs_f64()));
+                }
+            }
+            RunEvent::Progress { progress, ttft, tpot, within_slo } => {
+                self.live.note(progress, ttft, tpot, within_slo);
+                self.draw();
             }
             RunEvent::LevelFinished(level) => self.line(&level_line(&level)),
         }
@@ -58,18 +70,26 @@ impl Bars {
         self.bar.finish_and_clear();
     }
 
-    fn begin(&mut self, label: &str, length: Duration) {
-        label.clone_into(&mut self.label);
-        self.bar.reset();
-        self.bar.set_length(0);
-        self.bar.set_message(String::new());
-        let template = "{prefix:<28} [{bar:24}] {pos}/{len}  {msg}  {elapsed}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.bar.set_style(style.progress_chars("=> "));
+    fn begin(&mut self, label: String, length: Duration) {
+        let after = self.durations.levels.iter().skip(self.levels_begun).sum();
+        self.live = Live::new(label, length, after);
+        self.began = Instant::now();
+        self.shown = self.began;
+    }
+
+    fn draw(&mut self) {
+        let now = Instant::now();
+        let wait = if self.interactive { REDRAW } else { LOG_EVERY };
+        if now.duration_since(self.shown) < wait {
+            return;
         }
-        self.bar.set_prefix(self.label.clone());
-        if !self.interactive && !length.is_zero() {
-            console::note(&format!("{label}: {:.0} s", length.as_secs_f64()));
+        self.shown = now;
+        let elapsed = now.duration_since(self.began);
+        if self.interactive {
+            self.bar.set_message(self.live.lines(elapsed, console::terminal_width()).join("\n"));
+            self.bar.tick();
+        } else {
+            console::note(&self.live.line(elapsed));
         }
     }
 
@@ -81,7 +101,6 @@ impl Bars {
         }
     }
 }
-
 fn level_line(level: &LevelResult) -> String {
     let load = &level.overall;
     let ms = |quantile: Option<Quantile>| match quantile {

@@ -21,7 +21,7 @@ fn help_lists_the_commands() {
 #[test]
 fn every_command_shows_an_example() {
     for command in
-        ["run", "bench", "plan", "report", "compare", "merge", "init", "hardware", "fit", "prices", "serve"]
+        ["run", "bench", "plan", "report", "compare", "merge", "export", "init", "hardware", "fit", "prices", "serve"]
     {
         let text = shown(&breakeven(&[command, "--help"]));
         assert!(text.contains(&format!("Example: breakeven {command}")), "{text}");

@@ -10,6 +10,7 @@
 //! | `send` | the sender: each request at its due time, on a clock of its own |
 //! | [`launch`] | starting the server that is measured, and stopping it whatever happens |
 //! | [`journal`] | every attempt on disk as it finishes, and going on from there |
+//! | [`export`] | journals and measurements as CSV, Parquet and histogram logs |
 //! | [`tally`] | attempts to [`breakeven_measurement::LoadResult`] |
 //! | [`search`] | the highest rate under the SLO: which rate to try next |
 //! | [`capacity`] | the capacity that all probes and levels together support |
@@ -22,6 +23,7 @@
 
 pub mod capacity;
 pub mod drive;
+pub mod export;
 pub mod journal;
 pub mod launch;
 mod nanoseconds;

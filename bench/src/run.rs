@@ -131,6 +131,10 @@ pub enum RunEvent {
         progress: Progress,
         /// TTFT of the attempt that just completed.
         ttft: Option<Duration>,
+        /// Its TPOT, where it has one.
+        tpot: Option<Duration>,
+        /// Whether it met the SLO.
+        within_slo: bool,
     },
     /// A level ended.
     LevelFinished(Box<LevelResult>),
@@ -482,6 +486,7 @@ impl Runner<'_> {
             most_in_flight: self.plan.most_in_flight,
             cancel: self.cancel.clone(),
         };
+        let slo = &self.plan.slo;
         let (journal, fault, on_event) = (&mut self.journal, &mut self.journal_fault, &mut self.on_event);
         let driven = drive(self.target, schedule, &settings, &mut |attempt, progress| {
             if let (Some(journal), Some(attempt)) = (journal.as_deref_mut(), attempt)
@@ -490,8 +495,10 @@ impl Runner<'_> {
                 *fault = Some(error);
                 return Next::Stop;
             }
-            let ttft = attempt.and_then(latencies).map(|l| l.ttft);
-            on_event(RunEvent::Progress { progress, ttft });
+            let ended = attempt.and_then(latencies);
+            let within_slo = ended.is_some_and(|l| slo.is_met(l.ttft, l.tpot, l.e2e));
+            let (ttft, tpot) = (ended.map(|l| l.ttft), ended.and_then(|l| l.tpot));
+            on_event(RunEvent::Progress { progress, ttft, tpot, within_slo });
             judge(attempt, progress)
         })
         .await;

@@ -5,6 +5,7 @@
 //! | [`run`] | the whole file: machine, model, target, levels, search |
 //! | [`level`] | one load level, overall and by traffic segment |
 //! | [`series`] | one latency series as an HdrHistogram, failures as +infinity |
+//! | [`hlog`] | latency series as an HdrHistogram interval log |
 //! | [`search`] | the search for the highest rate under the SLO |
 //! | [`slo`], [`workload`] | what was asked: targets, segments, lengths |
 //! | [`validity`] | whether a level may be believed, with reasons |
@@ -15,6 +16,7 @@
 
 pub mod compare;
 pub mod file;
+pub mod hlog;
 pub mod interval;
 pub mod level;
 pub mod merge;

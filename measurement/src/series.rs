@@ -137,6 +137,11 @@ impl LatencySeries {
         self.infinite = self.infinite.saturating_add(other.infinite);
     }
 
+    /// The finite values, in nanoseconds.
+    pub(crate) fn histogram(&self) -> &Histogram<u64> {
+        &self.finite
+    }
+
     fn histogram_base64(&self) -> Result<String, String> {
         let mut bytes = Vec::new();
         V2Serializer::new().serialize(&self.finite, &mut bytes).map_err(|e| format!("{e:?}"))?;
