@@ -23,9 +23,9 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<Answer> {
         bail!("nothing to write: expected at least one of --csv, --parquet and --hlog");
     }
     if is_journal(&arguments.file)? {
-        journal(arguments)?
+        journal(arguments)?;
     } else {
-        measurement(arguments)?
+        measurement(arguments)?;
     }
     Ok(Answer::Yes)
 }

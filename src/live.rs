@@ -131,12 +131,12 @@ fn bar(done: u64, of: u64, width: usize) -> String {
 fn percentiles(series: &LatencySeries) -> String {
     let at = |q| match series.quantile(q) {
         Some(Quantile::Finite(value)) if value >= Duration::from_secs(10) => {
-            format!("{:.1} s", value.as_secs_f64())
+            format!("{:.1}s", value.as_secs_f64())
         }
         Some(Quantile::Finite(value)) if value < Duration::from_millis(10) => {
-            format!("{:.2} ms", value.as_secs_f64() * 1e3)
+            format!("{:.2}ms", value.as_secs_f64() * 1e3)
         }
-        Some(Quantile::Finite(value)) => format!("{:.0} ms", value.as_secs_f64() * 1e3),
+        Some(Quantile::Finite(value)) => format!("{:.0}ms", value.as_secs_f64() * 1e3),
         Some(Quantile::Infinite) => "never".to_owned(),
         None => "–".to_owned(),
     };
@@ -171,14 +171,14 @@ mod tests {
         for width in [80, 120] {
             assert!(live().lines(at, width).iter().all(|line| line.chars().count() <= width));
         }
-        insta::assert_snapshot!(live().lines(at, 80).join("\n"), @r"");
-        insta::assert_snapshot!(live().lines(at, 120).join("\n"), @r"");
-        insta::assert_snapshot!(live().line(at), @r"");
+        insta::assert_snapshot!(live().lines(at, 80).join("\n"));
+        insta::assert_snapshot!(live().lines(at, 120).join("\n"));
+        insta::assert_snapshot!(live().line(at));
     }
 
     #[test]
     fn nothing_yet_is_said_as_such() {
         let live = Live::new("flat out".to_owned(), Duration::ZERO, Duration::ZERO);
-        insta::assert_snapshot!(live.lines(Duration::ZERO, 80).join("\n"), @r"");
+        insta::assert_snapshot!(live.lines(Duration::ZERO, 80).join("\n"));
     }
 }
