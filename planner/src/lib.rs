@@ -6,6 +6,8 @@
 //! | [`traffic`] | the week's traffic and what the fleet must be ready for |
 //! | [`capacity`] | what one replica carries and how many the week needs |
 //! | [`queueing`] | waits in closed form, retries as load |
+//! | [`queueing`] | waits in closed form, retries as load |
+//! | [`simulator`] | a fleet event by event, on a [`step_model`] |
 //! | `cost` | every line of an option's bill at a volume |
 //! | `break_even` | where two cost curves cross |
 //! | `decision` | the answer and what would change it |
@@ -22,6 +24,8 @@ pub mod plan;
 pub mod planning;
 pub mod product;
 pub mod queueing;
+pub mod simulator;
+pub mod step_model;
 mod summary;
 pub mod traffic;
 
