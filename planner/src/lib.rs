@@ -8,6 +8,7 @@
 //! | [`queueing`] | waits in closed form, retries as load |
 //! | [`queueing`] | waits in closed form, retries as load |
 //! | [`simulator`] | a fleet event by event, on a [`step_model`] |
+//! | [`step_fit`] | a step model from a step log |
 //! | `cost` | every line of an option's bill at a volume |
 //! | `break_even` | where two cost curves cross |
 //! | `decision` | the answer and what would change it |
@@ -19,12 +20,14 @@ mod break_even;
 pub mod capacity;
 mod cost;
 mod decision;
+mod least_squares;
 mod owned;
 pub mod plan;
 pub mod planning;
 pub mod product;
 pub mod queueing;
 pub mod simulator;
+pub mod step_fit;
 pub mod step_model;
 mod summary;
 pub mod traffic;
