@@ -12,13 +12,13 @@ pub(crate) const COLUMNS: usize = 4;
 pub(crate) struct Fit {
     /// None is negative.
     pub(crate) coefficients: [f64; COLUMNS],
-    /// Diagonal of the inverse of XᵀWX over the columns in use; 0 for a column that is not.
+    /// Diagonal of the inverse of `XᵀWX` over the columns in use; 0 for a column that is not.
     pub(crate) variance_factors: [f64; COLUMNS],
     /// Columns in use.
     pub(crate) used: usize,
 }
 
-/// Sums over weighted rows: XᵀWX and XᵀWy.
+/// Sums over weighted rows: `XᵀWX` and `XᵀWy`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sums {
     xx: [[f64; COLUMNS]; COLUMNS],

@@ -8,6 +8,8 @@
 //! | [`queueing`] | waits in closed form, retries as load |
 //! | [`queueing`] | waits in closed form, retries as load |
 //! | [`simulator`] | a fleet event by event, on a [`step_model`] |
+//! | [`curve`] | measured points as a curve with a band |
+//! | [`purchase`] | replicas of every hour, and what to buy |
 //! | [`step_fit`] | a step model from a step log |
 //! | `cost` | every line of an option's bill at a volume |
 //! | `break_even` | where two cost curves cross |
@@ -19,12 +21,14 @@
 mod break_even;
 pub mod capacity;
 mod cost;
+pub mod curve;
 mod decision;
 mod least_squares;
 mod owned;
 pub mod plan;
 pub mod planning;
 pub mod product;
+pub mod purchase;
 pub mod queueing;
 pub mod simulator;
 pub mod step_fit;
