@@ -1,6 +1,10 @@
 //! Curves against 231 measured configurations: every interior concurrency is left out and predicted from the others.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: a panic is the report, and metrics are 0, 1 and 2"
+)]
 
 use std::collections::BTreeMap;
 
