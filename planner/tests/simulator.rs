@@ -333,7 +333,7 @@ fn an_autoscaler_follows_the_load_and_costs_less_than_its_peak() {
             Some(Autoscaler { on, every_seconds: 15.0, cool_down_seconds: 120.0, min: 1, max: 8 });
         let outcome = simulate(&scenario, requests.clone()).unwrap();
         assert_little(&outcome);
-        assert_eq!(outcome.completed as usize, requests.len());
+        assert_eq!(outcome.completed, requests.len() as u64);
         let ready: Vec<f64> = outcome.timeline.iter().map(|point| point.mean_ready).collect();
         assert!(outcome.peak_replicas > 1, "{on:?}: {ready:?}");
         assert!(ready[3] > ready[1] && ready[5] < ready[3], "{on:?}: {ready:?}");
