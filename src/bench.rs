@@ -9,11 +9,12 @@ use breakeven_bench::{
     launch::{Server, stop_group},
     requests::RequestSource,
     run as run_levels,
+    sweep::sweep,
     target::{Target, engine::EngineTarget},
 };
 use breakeven_hardware::detect;
 use breakeven_measurement::{
-    Measurement, RequestRate, file,
+    Measurement, RequestRate, SweepPoint, file,
     run::{FORMAT, Status, Target as TargetRecord},
 };
 use breakeven_models::ModelRecord;
@@ -25,7 +26,7 @@ use crate::{
     console::{self, Answer},
     hardware,
     journal::{self, Asked, Opened},
-    model, plan,
+    load, model, plan, policy,
     progress::Bars,
 };
 
@@ -56,7 +57,9 @@ pub(crate) fn measure(
         .enable_all()
         .build()
         .context("cannot start the load generator's threads")?;
-    let subject = subject(product, file, measuring, seed, out, &runtime)?;
+    let mut subject = subject(product, file, measuring, seed, out, &runtime)?;
+    let meter;
+    (subject.target, meter) = policy::applied(product, subject.target)?;
     let workload = product.workload();
     let run_plan = RunPlan {
         workload: workload.clone(),
@@ -78,15 +81,30 @@ pub(crate) fn measure(
         target: serde_json::to_value(&subject.record)?,
     };
     let Opened { mut journal, run_id, started: began } = journal::open(out, measuring.resume, asked)?;
+    let mut of_sweep = subject.source.beside(seed.wrapping_add(1));
+    let sweep_plan = measuring.load.sweep(&run_plan)?;
     let mut bars = Bars::new(run_plan.durations);
-    let outcome = runtime.block_on(async {
+    let (outcome, sweep) = runtime.block_on(async {
         let cancel = cancel_on_interrupt(subject.server.as_ref().map(|server| server.id()));
-        run_levels(&subject.target, &run_plan, subject.source, Some(&mut journal), cancel, &mut |event| {
-            bars.show(event);
-        })
-        .await
+        let stopped = cancel.clone();
+        let outcome = run_levels(
+            &subject.target,
+            &run_plan,
+            subject.source,
+            Some(&mut journal),
+            cancel,
+            &mut |event| {
+                bars.show(event);
+            },
+        )
+        .await;
+        let Some(plan) = sweep_plan.filter(|_| outcome.is_ok()) else { return (outcome, Vec::new()) };
+        let mut show = |point: &SweepPoint| bars.say(&load::sweep_line(point));
+        let points = sweep(&subject.target, &plan, &mut of_sweep, &stopped, &mut show).await;
+        (outcome, points)
     });
     bars.finish();
+    policy::say_spent(meter.as_deref());
     let outcome = outcome?;
     let measurement = Measurement {
         format: FORMAT.to_owned(),
@@ -104,6 +122,7 @@ pub(crate) fn measure(
         merged_from: Vec::new(),
         search: outcome.search,
         levels: outcome.levels,
+        sweep,
     };
     file::write(&measurement, out)?;
     if interrupted(&measurement) {

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use breakeven_bench::{schedule::parse_arrivals, trace::Trace};
-use breakeven_measurement::level::ArrivalProcess;
+use breakeven_bench::{RunPlan, schedule::parse_arrivals, sweep::SweepPlan, trace::Trace};
+use breakeven_measurement::{Quantile, SweepPoint, level::ArrivalProcess};
 use clap::Args;
 
 use crate::console;
@@ -26,9 +26,28 @@ pub(crate) struct LoadArguments {
     /// Factor on the trace's lengths
     #[arg(long, requires = "trace_lengths", default_value_t = 1.0, value_name = "FACTOR")]
     length_scale: f64,
+    /// After the levels, a closed loop at each of these numbers of requests in flight: the throughput/latency curve
+    #[arg(long, value_delimiter = ',', num_args = 1, value_name = "1,2,4,8,16")]
+    sweep: Vec<u32>,
 }
 
 impl LoadArguments {
+    /// The sweep, where one is asked for: each step a third as long as the longest level.
+    pub(crate) fn sweep(&self, plan: &RunPlan) -> Result<Option<SweepPlan>> {
+        anyhow::ensure!(
+            self.sweep.iter().all(|n| (1..=100_000).contains(n)),
+            "--sweep: expected numbers of requests in flight from 1 to 100000, such as 1,2,4,8,16"
+        );
+        let longest = plan.durations.levels.into_iter().max().unwrap_or_default();
+        Ok((!self.sweep.is_empty()).then(|| SweepPlan {
+            concurrencies: self.sweep.clone(),
+            step: longest / 3,
+            workload: plan.workload.clone(),
+            slo: plan.slo.clone(),
+            timeout: plan.timeout,
+        }))
+    }
+
     /// The process, and the trace where it is one.
     pub(crate) fn process(&self) -> Result<(ArrivalProcess, Option<Arc<Trace>>)> {
         let Some(path) = &self.trace else {
@@ -70,4 +89,25 @@ impl LoadArguments {
         };
         Ok((process, Some(Arc::new(trace))))
     }
+}
+
+/// A point of the curve as a row of the printed table.
+pub(crate) fn sweep_line(point: &SweepPoint) -> String {
+    let ms = |quantile: Option<Quantile>| match quantile {
+        Some(Quantile::Finite(value)) => format!("{:.0} ms", value.as_secs_f64() * 1e3),
+        Some(Quantile::Infinite) => "never".to_owned(),
+        None => "-".to_owned(),
+    };
+    let load = &point.load;
+    format!(
+        "in flight {:>5}  {:>8.2} req/s  {:>8.1} tokens/s  TTFT p50 {:>8} p95 {:>8}  TPOT p50 {:>7}  E2E p95 {:>8}  failed {}",
+        point.concurrency,
+        point.achieved_per_second,
+        point.output_tokens_per_second,
+        ms(load.ttft.quantile(0.5)),
+        ms(load.ttft.quantile(0.95)),
+        ms(load.tpot.quantile(0.5)),
+        ms(load.e2e.quantile(0.95)),
+        load.failed()
+    )
 }

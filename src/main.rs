@@ -15,6 +15,7 @@ mod load;
 mod merge;
 mod model;
 mod plan;
+mod policy;
 mod prices;
 mod progress;
 mod report;

@@ -93,6 +93,11 @@ impl Bars {
         }
     }
 
+    /// Prints a line above the bar.
+    pub(crate) fn say(&self, text: &str) {
+        self.line(text);
+    }
+
     fn line(&self, text: &str) {
         if self.interactive {
             self.bar.println(text);

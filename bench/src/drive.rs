@@ -90,6 +90,20 @@ pub struct Attempt {
     /// Why generation ended, in the target's word (`stop`, `length`, `tool_calls`…).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
+    /// Why earlier tries of the same request failed, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retries: Vec<FailureCause>,
+    /// Tokens, in and out, that those tries spent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retried_tokens: u64,
+    /// Whether the fallback was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fell_back: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde asks for")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How far a schedule is.

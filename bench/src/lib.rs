@@ -6,6 +6,8 @@
 //! | [`trace`] | arrivals and lengths of real services, from published traces |
 //! | [`requests`] | what each request asks: segment, lengths, a unique prompt |
 //! | [`target`] | what is driven: the mock, the in-process engine, an OpenAI-compatible server |
+//! | [`policy`] | retries, fallback, spend cap: a target with a client's policy in front |
+//! | [`criteria`] | what makes an answer a success |
 //! | [`drive`] | a schedule through a target, open loop or capped: what was sent, what came back |
 //! | `send` | the sender: each request at its due time, on a clock of its own |
 //! | [`launch`] | starting the server that is measured, and stopping it whatever happens |
@@ -15,6 +17,7 @@
 //! | [`search`] | the highest rate under the SLO: which rate to try next |
 //! | [`capacity`] | the capacity that all probes and levels together support |
 //! | [`steady`] | when a series has settled: MSER-5 |
+//! | [`sweep`] | closed loop at one concurrency after another |
 //! | [`validity`] | findings against a level |
 //! | [`resources`] | CPU, memory, steal beside a level |
 //! | [`run`] | search, then baseline, expected and stress |
@@ -22,11 +25,13 @@
 //! The crate prints nothing: [`run::RunEvent`]s say what happens. It knows no money.
 
 pub mod capacity;
+pub mod criteria;
 pub mod drive;
 pub mod export;
 pub mod journal;
 pub mod launch;
 mod nanoseconds;
+pub mod policy;
 pub mod requests;
 pub mod resources;
 pub mod run;
@@ -34,6 +39,7 @@ pub mod schedule;
 pub mod search;
 mod send;
 pub mod steady;
+pub mod sweep;
 pub mod tally;
 pub mod target;
 pub mod trace;

@@ -66,6 +66,19 @@ impl RequestSource {
         }
     }
 
+    /// A source of the same workload with other draws, and numbers that this one never reaches: its prompts are not these.
+    #[must_use]
+    pub fn beside(&self, seed: u64) -> Self {
+        Self {
+            workload: self.workload.clone(),
+            shares: self.shares.clone(),
+            sentences: self.sentences.clone(),
+            numerals: self.numerals.clone(),
+            random: ChaCha8Rng::seed_from_u64(seed),
+            next_id: self.next_id + 1_000_000_000,
+        }
+    }
+
     /// The next request.
     pub fn draw(&mut self) -> Request {
         self.draw_of(None)

@@ -192,7 +192,7 @@ async fn lane(lanes: Arc<Lanes>, due: Duration, request: Request) {
     }
 }
 
-async fn attempt(
+pub(crate) async fn attempt(
     lanes: &Lanes,
     due: Duration,
     request: &Request,
@@ -232,5 +232,8 @@ async fn attempt(
         http_status: trace.http_status,
         retry_after: trace.retry_after,
         finish_reason: trace.finish_reason,
+        retries: trace.retries,
+        retried_tokens: trace.retried_tokens,
+        fell_back: trace.fell_back,
     }
 }

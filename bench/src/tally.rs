@@ -43,6 +43,11 @@ pub fn add(load: &mut LoadResult, attempt: &Attempt, slo: &Slo) {
     for gap in &attempt.chunk_gaps {
         load.chunk_gap.record(*gap);
     }
+    for cause in &attempt.retries {
+        *load.retries.entry(*cause).or_default() += 1;
+    }
+    load.failed_tokens.0 += attempt.retried_tokens;
+    load.fallbacks += u64::from(attempt.fell_back);
     if let Some(l) = latencies(attempt) {
         load.completed += 1;
         load.within_slo += u64::from(slo.is_met(l.ttft, l.tpot, l.e2e));

@@ -107,6 +107,24 @@ pub enum FailureCause {
     Interrupted,
 }
 
+impl FailureCause {
+    /// Whether the infrastructure failed (timeout, connection, 429, 5xx…), as against the product: an answer that came and
+    /// was no good.
+    pub fn is_infrastructure(self) -> bool {
+        match self {
+            Self::Timeout
+            | Self::Connection
+            | Self::RateLimited
+            | Self::ServerError
+            | Self::Engine
+            | Self::Rejected
+            | Self::MalformedStream
+            | Self::Interrupted => true,
+            Self::Truncated | Self::FailedValidation => false,
+        }
+    }
+}
+
 /// Where an output token count came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -132,6 +150,9 @@ pub struct LoadResult {
     pub failures: BTreeMap<FailureCause, u64>,
     /// Second and later attempts by the cause that made them necessary.
     pub retries: BTreeMap<FailureCause, u64>,
+    /// Requests that were passed to the fallback; none in files of earlier versions.
+    #[serde(default)]
+    pub fallbacks: u64,
     /// Prompt tokens of completed requests.
     pub input_tokens: Tokens,
     /// Prompt tokens that a prefix cache answered.
@@ -177,6 +198,7 @@ impl LoadResult {
             within_slo,
             failures,
             retries,
+            fallbacks,
             input_tokens,
             cached_input_tokens,
             output_tokens,
@@ -194,6 +216,7 @@ impl LoadResult {
         self.within_slo = self.within_slo.saturating_add(*within_slo);
         add_counts(&mut self.failures, failures);
         add_counts(&mut self.retries, retries);
+        self.fallbacks += fallbacks;
         self.input_tokens.0 = self.input_tokens.0.saturating_add(input_tokens.0);
         self.cached_input_tokens.0 = self.cached_input_tokens.0.saturating_add(cached_input_tokens.0);
         self.output_tokens.0 = self.output_tokens.0.saturating_add(output_tokens.0);

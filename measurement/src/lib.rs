@@ -7,6 +7,7 @@
 //! | [`series`] | one latency series as an HdrHistogram, failures as +infinity |
 //! | [`hlog`] | latency series as an HdrHistogram interval log |
 //! | [`search`] | the search for the highest rate under the SLO |
+//! | [`sweep`] | the throughput/latency curve of a closed loop |
 //! | [`slo`], [`workload`] | what was asked: targets, segments, lengths |
 //! | [`validity`] | whether a level may be believed, with reasons |
 //! | [`shard`], [`merge`] | one generator's part of a load, and the parts added up again |
@@ -26,6 +27,7 @@ pub mod search;
 pub mod series;
 pub mod shard;
 pub mod slo;
+pub mod sweep;
 pub mod validity;
 pub mod workload;
 
@@ -36,5 +38,6 @@ pub use search::{CapacityEstimate, SearchRecord};
 pub use series::{LatencySeries, Quantile};
 pub use shard::Shard;
 pub use slo::Slo;
+pub use sweep::SweepPoint;
 pub use validity::{Finding, Validity, Verdict};
 pub use workload::{Lengths, Segment, Workload};

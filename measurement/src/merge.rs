@@ -113,6 +113,8 @@ impl Measurement {
         self.shard = None;
         // A search of one generator's own says nothing of the whole load.
         self.search = None;
+        // Nor does a sweep: its concurrency was that of one generator.
+        self.sweep = Vec::new();
         self.merged_from = generators;
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     search::SearchRecord,
     shard::Shard,
     slo::Slo,
+    sweep::SweepPoint,
     workload::Workload,
 };
 
@@ -103,6 +104,9 @@ pub struct Measurement {
     pub search: Option<SearchRecord>,
     /// The load levels that ran, lightest first.
     pub levels: Vec<LevelResult>,
+    /// The throughput/latency curve, where a sweep was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sweep: Vec<SweepPoint>,
 }
 
 /// One of the runs that a merged measurement adds up.

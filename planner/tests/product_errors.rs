@@ -80,3 +80,18 @@ fn hardware_that_cannot_be() {
         staff_usd_per_year = 120000\nstaff_share = 0.05\n# Managed APIs";
     insta::assert_snapshot!(error_of("# Managed APIs", owned));
 }
+
+#[test]
+fn retries_spend_and_success_are_read_and_their_mistakes_named() {
+    let tables = "[segment.success]\njson = true\nkeys = [\"intent\"]\n\n[bench]\ntimeout = \"30 s\"\n[bench.retries]\n\
+                  most = 2\ncauses = [\"rate_limited\"]\n[bench.spend]\nusd_per_million_input_tokens = 0.15\n\
+                  usd_per_million_output_tokens = 0.60\ncap_usd = 1.5\n\n[traffic]";
+    let text = GOOD.replacen("[traffic]", tables, 1);
+    let product = Product::parse(&text, "bot.toml").unwrap();
+    let retries = product.bench.retries.unwrap();
+    assert_eq!((retries.most, retries.backoff.0.as_millis()), (2, 500));
+    assert_eq!(product.segments.last().unwrap().success.clone().unwrap().keys, ["intent"]);
+    let wrong = text.replacen("rate_limited", "bad_luck", 1);
+    let message = Product::parse(&wrong, "bot.toml").unwrap_err().to_string();
+    assert!(message.contains("bad_luck") && message.contains("`rate_limited`"), "{message}");
+}

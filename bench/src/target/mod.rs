@@ -33,6 +33,12 @@ pub struct Trace {
     pub finish_reason: Option<String>,
     /// What was answered; kept only where someone asked for it by putting an empty one here.
     pub answer: Option<Answer>,
+    /// Why earlier tries of this request failed, in order.
+    pub retries: Vec<FailureCause>,
+    /// Tokens, in and out, that those tries spent.
+    pub retried_tokens: u64,
+    /// Whether the fallback was asked.
+    pub fell_back: bool,
 }
 
 /// What a target answered, for checks of the answer itself.
@@ -60,6 +66,14 @@ impl Trace {
     pub fn chunk(&mut self, at: Instant, tokens: u64) {
         self.first_visible.get_or_insert(at);
         self.hidden_chunk(at, tokens);
+    }
+
+    /// Forgets a failed try and keeps what it cost: the next one starts afresh.
+    pub fn try_again(&mut self, cause: FailureCause, input_tokens: u64) {
+        let mut retries = std::mem::take(&mut self.retries);
+        retries.push(cause);
+        let retried_tokens = self.retried_tokens + input_tokens + self.tokens;
+        *self = Self { retries, retried_tokens, fell_back: self.fell_back, ..Self::default() };
     }
 
     /// Notes a chunk of `tokens` tokens that the user does not see (reasoning).

@@ -114,6 +114,7 @@ pub(crate) fn measurement(run_id: &str, shard: Option<Shard>, levels: Vec<LevelR
         slo: slo(),
         seed: 7,
         shard,
+        sweep: vec![],
         merged_from: vec![],
         search: None,
         levels,

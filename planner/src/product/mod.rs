@@ -1,5 +1,6 @@
 //! The product file: what the product is, its SLO, its traffic and its money, parsed once.
 
+mod bench;
 mod error;
 mod supply;
 mod text;
@@ -8,6 +9,7 @@ use breakeven_hardware::sheet::Term;
 use breakeven_measurement::{Fraction, Lengths, Segment, Slo, Workload};
 use serde::{Deserialize, Deserializer, de};
 
+pub use bench::{BenchTable, RetryTable, SpendTable, SuccessTable};
 pub use error::ProductError;
 pub use supply::{LimitsTable, OwnedTable, ProvisionedTable};
 pub use text::{NonNegative, Positive, Price, TextDuration};
@@ -95,6 +97,8 @@ pub struct SegmentTable {
     pub output_tokens: Lengths,
     /// Share of the prompt common to all requests of the segment.
     pub shared_prefix: Option<Fraction>,
+    /// What makes an answer a success; where left out, that it came whole.
+    pub success: Option<SuccessTable>,
 }
 
 /// `[traffic]`.
@@ -206,16 +210,6 @@ pub enum OnlyFor {
     SelfHost,
     /// Managed APIs.
     Api,
-}
-
-/// `[bench]`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BenchTable {
-    /// Seed of schedules, lengths and prompts.
-    pub seed: u64,
-    /// Longest life of a request; 60 s where left out.
-    pub timeout: Option<TextDuration>,
 }
 
 fn term<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Term, D::Error> {

@@ -83,6 +83,7 @@ pub(crate) fn measurement(product: &Product, capacity: f64) -> Measurement {
         slo: product.slo(),
         seed: 0,
         shard: None,
+        sweep: vec![],
         merged_from: vec![],
         search: Some(SearchRecord {
             probes: Vec::new(),

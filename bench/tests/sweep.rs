@@ -1,0 +1,74 @@
+//! Closed loop against a target of known behaviour, in paused time.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+
+use std::{sync::Arc, time::Duration};
+
+use breakeven_bench::{
+    requests::RequestSource,
+    sweep::{SweepPlan, sweep},
+    target::{Target, mock::Mock},
+};
+use breakeven_measurement::{Fraction, Lengths, Segment, Slo, Workload};
+use tokio::sync::watch;
+
+fn plan(concurrencies: &[u32]) -> SweepPlan {
+    let workload = Workload {
+        segments: vec![Segment {
+            name: "all".to_owned(),
+            weight: 1.0,
+            input_tokens: Lengths::constant(10).unwrap(),
+            output_tokens: Lengths::constant(5).unwrap(),
+            shared_prefix: Fraction::ZERO,
+        }],
+    };
+    SweepPlan {
+        concurrencies: concurrencies.to_vec(),
+        step: Duration::from_secs(100),
+        workload,
+        slo: Slo { ttft: None, tpot: None, e2e: None, attainment: Fraction::new(0.9).unwrap() },
+        timeout: Duration::from_secs(60),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn throughput_grows_until_the_places_are_taken_and_then_only_latency_does() {
+    // Four places of 500 ms: 8 requests a second at most.
+    let target: Arc<dyn Target> =
+        Arc::new(Mock::new(Duration::from_millis(300), Duration::from_millis(50), 4));
+    let plan = plan(&[1, 2, 4, 8, 16]);
+    let mut source = RequestSource::lengths_only(&plan.workload, 1);
+    let (_sender, cancel) = watch::channel(false);
+    let mut seen = 0;
+    let points = sweep(&target, &plan, &mut source, &cancel, &mut |_| seen += 1).await;
+    assert_eq!((points.len(), seen), (5, 5));
+    for (point, (rate, seconds)) in
+        points.iter().zip([(2.0, 0.5), (4.0, 0.5), (8.0, 0.5), (8.0, 1.0), (8.0, 2.0)])
+    {
+        assert!((point.achieved_per_second / rate - 1.0).abs() < 0.03, "{point:?}");
+        assert!((point.output_tokens_per_second / (5.0 * rate) - 1.0).abs() < 0.03);
+        let mean = point.load.e2e.finite_mean().unwrap().as_secs_f64();
+        assert!((mean / seconds - 1.0).abs() < 0.05, "{mean} for {seconds}");
+        // Little: requests in flight = rate × time in system.
+        let in_flight = point.achieved_per_second * mean;
+        assert!((in_flight / f64::from(point.concurrency) - 1.0).abs() < 0.05, "{in_flight}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ctrl_c_keeps_the_finished_steps() {
+    let target: Arc<dyn Target> = Arc::new(Mock::new(Duration::from_millis(300), Duration::ZERO, 4));
+    let plan = plan(&[1, 2, 4]);
+    let mut source = RequestSource::lengths_only(&plan.workload, 1);
+    let (sender, cancel) = watch::channel(false);
+    let mut seen = 0;
+    let points = sweep(&target, &plan, &mut source, &cancel, &mut |_| {
+        seen += 1;
+        if seen == 2 {
+            sender.send_replace(true);
+        }
+    })
+    .await;
+    assert_eq!(points.len(), 2);
+    assert_eq!(points[1].concurrency, 2);
+}
