@@ -15,11 +15,11 @@ use crate::console;
 /// Millionths of a dollar in a dollar: the meter's unit.
 const MICRO: f64 = 1e6;
 
+/// A target with its policy, and the meter that counts what it spends.
+type Applied = (Arc<dyn Target>, Option<Arc<Meter>>);
+
 /// The target with the policy, where the file has one, and the meter that counts what it spends.
-pub(crate) fn applied(
-    product: &Product,
-    target: Arc<dyn Target>,
-) -> Result<(Arc<dyn Target>, Option<Arc<Meter>>)> {
+pub(crate) fn applied(product: &Product, target: Arc<dyn Target>) -> Result<Applied> {
     let bench = &product.bench;
     let asks = product.segments.iter().any(|segment| segment.success.is_some());
     if bench.retries.is_none() && bench.spend.is_none() && !asks {
