@@ -43,6 +43,9 @@ fn attempt(id: u64) -> Attempt {
         http_status: failed.then_some(500),
         retry_after: failed.then_some(MS * 1_500),
         finish_reason: (!failed).then(|| "stop".to_owned()),
+        retries: Vec::new(),
+        retried_tokens: 0,
+        fell_back: false,
     }
 }
 
