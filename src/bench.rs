@@ -22,7 +22,8 @@ use breakeven_planner::Product;
 use tokio::{runtime::Runtime, sync::watch};
 
 use crate::{
-    cli::{BenchArguments, Measuring},
+    bench_engine,
+    cli::{BenchArguments, BenchPart, Measuring},
     console::{self, Answer},
     hardware,
     journal::{self, Asked, Opened},
@@ -34,8 +35,12 @@ use crate::{
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) fn bench(arguments: &BenchArguments) -> Result<Answer> {
-    let product = plan::read_product(&arguments.product)?;
-    let measurement = measure(&product, &arguments.product, &arguments.measuring, &arguments.out)?;
+    if let Some(BenchPart::Engine(engine)) = &arguments.part {
+        return bench_engine::bench_engine(engine);
+    }
+    let file = arguments.product.as_deref().context("bench needs a product file")?;
+    let product = plan::read_product(file)?;
+    let measurement = measure(&product, file, &arguments.measuring, &arguments.out)?;
     console::note(&format!("Written to {}", arguments.out.display()));
     Ok(if interrupted(&measurement) { Answer::Interrupted } else { Answer::Yes })
 }

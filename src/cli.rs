@@ -89,14 +89,71 @@ pub(crate) struct RunArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct BenchArguments {
+    #[command(subcommand)]
+    pub(crate) part: Option<BenchPart>,
     /// Product file
-    pub(crate) product: PathBuf,
+    #[arg(required = true)]
+    pub(crate) product: Option<PathBuf>,
     /// Where to write the measurement
     #[arg(long, default_value = "measurement.json")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) measuring: Measuring,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchPart {
+    /// The engine alone: prefill and decode speed by prompt length and batch, with the roofline share beside each
+    ///
+    /// In llama-bench's and llama-batched-bench's terms: B sequences of P tokens are prefilled (S_PP), then decode T
+    /// tokens each together (S_TG). No sampling, no queue, no load.
+    #[command(after_help = "Example: breakeven bench engine --batch 1,8,32 --json engine.json")]
+    Engine(BenchEngineArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchEngineArguments {
+    /// A built-in model or a GGUF file
+    #[arg(long, default_value = breakeven_models::registry::DEFAULT_MODEL)]
+    pub(crate) model: String,
+    /// Prompt tokens of each sequence
+    #[arg(long, value_delimiter = ',', default_value = "128,512")]
+    pub(crate) prompt: Vec<usize>,
+    /// Sequences side by side
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,32,64")]
+    pub(crate) batch: Vec<usize>,
+    /// Tokens each sequence decodes
+    #[arg(long, default_value_t = 32)]
+    pub(crate) decode: usize,
+    /// Times each point is run, fewer where that takes over 15 seconds; the median is shown
+    #[arg(long, default_value_t = 3)]
+    pub(crate) repeat: usize,
+    /// Most tokens of one step
+    #[arg(long, default_value_t = 128)]
+    pub(crate) step_tokens: usize,
+    /// Compute threads; all cores where left out
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Weights: real ones, random ones where no source has the real, or random ones always
+    #[arg(long, value_enum, default_value_t = Weights::RealOrRandom)]
+    pub(crate) weights: Weights,
+    /// Storage type of random weights, as GGUF names it
+    #[arg(long, default_value = "Q4_1")]
+    pub(crate) quantization: String,
+    /// Seed of random weights
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Never use the network
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// candle's own kernels instead of the packed ones
+    #[arg(long)]
+    pub(crate) candle: bool,
+    /// Also write everything as JSON; `-` prints it instead of the table
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

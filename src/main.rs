@@ -1,6 +1,7 @@
 //! `breakeven`: should we run this model ourselves, on what hardware, and what does it really cost against a managed API?
 
 mod bench;
+mod bench_engine;
 mod cli;
 mod compare;
 mod console;

@@ -30,6 +30,7 @@ mod executor;
 mod format;
 mod multiply;
 mod packed;
+mod peak;
 mod pool;
 mod portable;
 mod shared_slice;

@@ -188,6 +188,11 @@ pub fn type_name(dtype: GgmlDType) -> &'static str {
     }
 }
 
+/// The storage type of a name as GGUF writes it, upper and lower case alike; `None` for names it does not have.
+pub fn type_named(name: &str) -> Option<GgmlDType> {
+    (0..=30).filter_map(tensor_type).find(|dtype| type_name(*dtype).eq_ignore_ascii_case(name))
+}
+
 /// Bytes of `elements` values stored as `dtype`; `None` where they do not fill whole blocks or overflow.
 pub fn stored_bytes(dtype: GgmlDType, elements: u64) -> Option<u64> {
     let block = dtype.block_size() as u64;

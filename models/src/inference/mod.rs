@@ -11,6 +11,7 @@ mod cpu_math;
 pub mod decoder;
 pub mod device_roofline;
 pub mod engine;
+pub mod engine_report;
 pub mod fetch;
 pub mod gguf;
 pub mod gguf_spec;

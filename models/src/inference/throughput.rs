@@ -2,8 +2,9 @@
 //! then all B decode T tokens together; no sampling, no queue. `prefill` is B·P over the first time (its
 //! `S_PP`), `decode` B·T over the second (`S_TG`). With B = 1 these are llama-bench's `pp` and `tg`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use breakeven_kernels::Executor;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,15 @@ pub struct Throughput {
     pub decode_tokens_per_second: f64,
 }
 
+/// What some steps must at least do, whoever does them. Attention's own arithmetic, norms and sampling are not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Weights once a step, and the keys and values that are seen (decode) or written (prefill).
+    pub bytes: u64,
+    /// Two for every weight and token.
+    pub int8_operations: u64,
+}
+
 /// A decoder without engine, for measuring.
 pub struct ThroughputBench {
     decoder: Box<dyn Decoder>,
@@ -97,9 +107,39 @@ impl ThroughputBench {
         self.weight_bytes
     }
 
-    /// Multiply-accumulates of the projections for one token.
-    pub fn macs_per_token(&self) -> u64 {
-        self.decoder.spec().projection_macs_per_token()
+    /// What a point must at least read and compute, for a roofline.
+    pub fn work(&self, point: Point) -> (Work, Work) {
+        let spec = self.decoder.spec();
+        let head = spec.vocabulary as u64 * spec.hidden as u64;
+        let layers = spec.projection_macs_per_token() - head;
+        let (batch, prompt) = (point.batch as u64, point.prompt_tokens as u64);
+        let decode = point.decode_tokens as u64;
+        let kv = self.decoder.kv_bytes_per_token();
+        // An untied embedding is looked up, not read through.
+        let embedding = if spec.tied_head { 0 } else { self.weight_bytes * head / spec.parameters().max(1) };
+        let weights = self.weight_bytes - embedding;
+        // Positions seen by all decode steps of one sequence: P + 1 … P + T.
+        let seen = decode * prompt + decode * (decode + 1) / 2;
+        let steps = (batch * prompt).div_ceil(self.settings.token_budget as u64);
+        let prefill = Work {
+            bytes: steps * weights + batch * prompt * kv,
+            int8_operations: 2 * batch * (prompt * layers + head),
+        };
+        let decode = Work {
+            bytes: decode * weights + batch * seen * kv,
+            int8_operations: 2 * batch * decode * (layers + head),
+        };
+        (prefill, decode)
+    }
+
+    /// int8 operations a second these kernels' instructions can do on registers alone; `None` where the level has none.
+    pub fn int8_peak(&self, budget: Duration) -> Option<f64> {
+        Executor::new(self.settings.threads).int8_peak(budget)
+    }
+
+    /// The bytes of the KV cache that one token takes.
+    pub fn kv_bytes_per_token(&self) -> u64 {
+        self.decoder.kv_bytes_per_token()
     }
 
     fn random_tokens(&mut self, count: usize) -> Vec<u32> {
