@@ -90,7 +90,11 @@ pub fn measure(
     repeats: usize,
     roof: &Roof,
 ) -> Result<Option<Row>, ThroughputError> {
-    let runs: Vec<Throughput> = (0..repeats.max(1)).map(|_| bench.run(point)).collect::<Result<_, _>>()?;
+    let begun = Instant::now();
+    let mut runs: Vec<Throughput> = vec![bench.run(point)?];
+    while runs.len() < repeats && begun.elapsed() < ENOUGH {
+        runs.push(bench.run(point)?);
+    }
     let (prefill, decode) = bench.work(point);
     let prefill = speed(
         point.batch * point.prompt_tokens,
