@@ -28,6 +28,16 @@ pub(crate) struct BlockFacts {
     pub(crate) scaled_sum: f32,
     /// Sum of the values.
     pub(crate) sum: i32,
+    /// Sum of the first sixteen.
+    pub(crate) first_sum: i32,
+}
+
+impl BlockFacts {
+    /// Scale times the sum of the values.
+    #[inline(always)]
+    pub(crate) fn exact_scaled_sum(&self) -> f32 {
+        self.scale * self.sum as f32
+    }
 }
 
 /// One token.
@@ -107,19 +117,21 @@ fn quantize_blocks(input: &[[f32; BLOCK]], values: &mut [[i8; BLOCK]], blocks: &
         let largest = lanes.into_iter().fold(0.0, f32::max);
         let scale = largest / 127.0;
         let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-        let mut sum = 0;
         for (quantized, value) in values.iter_mut().zip(input) {
             // Without the lower bound a subnormal scale, whose inverse is infinite, would give -128, which
             // the kernels' 16-bit sums leave no room for. Its 16-bit scale is zero, so nothing changes.
             let rounded = (value * inverse).round().clamp(-127.0, 127.0);
             *quantized = rounded as i8;
-            sum += i32::from(*quantized);
         }
+        let (first, second) = values.split_at(BLOCK / 2);
+        let first_sum: i32 = first.iter().map(|value| i32::from(*value)).sum();
+        let sum = first_sum + second.iter().map(|value| i32::from(*value)).sum::<i32>();
         let scale = f16::from_f32(scale);
         *block = BlockFacts {
             scale: scale.to_f32(),
             scaled_sum: (f16::from_f32(sum as f32) * scale).to_f32(),
             sum,
+            first_sum,
         };
     }
 }

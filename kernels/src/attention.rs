@@ -1,21 +1,24 @@
 //! Softmax attention of query heads over the keys and values of their slots.
 //!
-//! Softmax runs online over spans of keys (Milakov and Gimelshein, arXiv:1805.02867), in a fixed order, so a
-//! token's result depends on neither its batch nor the machine. Query heads that share a key/value head read
-//! its keys together.
+//! Softmax runs online over spans of keys (Milakov and Gimelshein, arXiv:1805.02867). Spans begin at multiples
+//! of [`KEY_SPAN`] whatever a query sees, and each row of queries is summed by itself in a fixed order, so a
+//! token's result depends on neither its batch nor the machine. Rows that see the same slot (a prompt's tokens,
+//! and query heads that share a key/value head) read its keys and values together: a span of both stays in the
+//! first-level cache for all of them.
 
 #![expect(unsafe_code, reason = "calls of code for detected instructions")]
 
 use crate::error::KernelError;
 use crate::executor::{Executor, Level};
+use crate::lanes::{LANES, Lanes};
 use crate::shared_slice::SharedSlice;
 
-/// Lanes of a sum, whatever the machine's vectors are, so that results are the same everywhere.
-const LANES: usize = 16;
-/// Keys scored before their values are read: both stay in the first-level cache.
-const SPAN: usize = 32;
-/// Query heads worked on together.
-const TOGETHER: usize = 8;
+/// Keys laid side by side in a slot, and scored before their values are read.
+pub const KEY_SPAN: usize = 32;
+/// Rows (a query's head each) of one part of the work.
+const PART_ROWS: usize = 32;
+/// Vectors of a value row worked on together.
+const VALUE_VECTORS: usize = 4;
 
 /// Heads of one layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,14 +42,46 @@ pub struct AttentionShape {
 pub struct Query<'a> {
     /// Query heads, [heads, `head_dim`].
     pub heads: &'a [f32],
-    /// Keys of its slot, [`kv_heads`, `slot_tokens`, `head_dim`].
+    /// Keys of its slot, as [`AttentionShape::store_key`] lays them out.
     pub keys: &'a [f32],
-    /// Values of its slot, laid out as the keys.
+    /// Values of its slot, [`kv_heads`, `slot_tokens`, `head_dim`].
     pub values: &'a [f32],
     /// First position seen: 0, or later with a sliding window.
     pub first: usize,
     /// One past the last position seen, usually its own.
     pub end: usize,
+}
+
+impl AttentionShape {
+    /// Length of a slot's keys: its tokens filled up to whole spans; `None` where that overflows.
+    pub fn key_values(&self) -> Option<usize> {
+        let tokens = self.slot_tokens.div_ceil(KEY_SPAN).checked_mul(KEY_SPAN)?;
+        self.kv_heads.checked_mul(tokens)?.checked_mul(self.head_dim)
+    }
+
+    /// Puts a token's key of one head into its slot, [`kv_heads`, spans, `head_dim`, [`KEY_SPAN`]]: a column of
+    /// neighbouring keys is one vector, so that scores need no horizontal sum.
+    pub fn store_key(
+        &self,
+        keys: &mut [f32],
+        kv_head: usize,
+        position: usize,
+        key: &[f32],
+    ) -> Result<(), KernelError> {
+        if kv_head >= self.kv_heads || position >= self.slot_tokens || key.len() != self.head_dim {
+            return Err(KernelError::Attention { what: "key outside its slot" });
+        }
+        if Some(keys.len()) != self.key_values() {
+            return Err(KernelError::Attention { what: "slot has another size than its keys and values" });
+        }
+        let spans = self.slot_tokens.div_ceil(KEY_SPAN);
+        let start = (kv_head * spans + position / KEY_SPAN) * self.head_dim;
+        let (columns, _) = keys.as_chunks_mut::<KEY_SPAN>();
+        for (column, value) in columns[start..start + self.head_dim].iter_mut().zip(key) {
+            column[position % KEY_SPAN] = *value;
+        }
+        Ok(())
+    }
 }
 
 impl Executor {
@@ -58,26 +93,52 @@ impl Executor {
         output: &mut [f32],
     ) -> Result<(), KernelError> {
         check(shape, queries, output)?;
-        let width = shape.heads / shape.kv_heads * shape.head_dim;
+        let group = shape.heads / shape.kv_heads;
+        let tiles = tiles(queries, (PART_ROWS / group).max(1));
         let output = SharedSlice::new(output);
-        self.pool().run(queries.len() * shape.kv_heads, |part| {
+        let parts = tiles.len() * shape.kv_heads;
+        self.pool().run(parts, |part| {
             // Late tokens see most, so they go first.
-            let part = queries.len() * shape.kv_heads - 1 - part;
-            let (index, kv_head) = (part / shape.kv_heads, part % shape.kv_heads);
-            // SAFETY: the heads of one part, which no other part writes.
-            let output = unsafe { output.part(part * width, width) };
+            let part = parts - 1 - part;
+            let (first, count) = tiles[part / shape.kv_heads];
+            let tile = QueryTile {
+                shape,
+                first,
+                queries: &queries[first..first + count],
+                kv_head: part % shape.kv_heads,
+                output: &output,
+            };
             match self.level() {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an executor of this level exists only where its instructions were detected.
-                Level::Avx512Vnni => unsafe { group_avx512(shape, &queries[index], kv_head, output) },
+                Level::Avx512Vnni => unsafe { attend_avx512(&tile) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
-                Level::Avx2 => unsafe { group_avx2(shape, &queries[index], kv_head, output) },
-                _ => group(shape, &queries[index], kv_head, output),
+                Level::Avx2 => unsafe { attend_avx2(&tile) },
+                // SAFETY: plain arrays need no instructions.
+                _ => unsafe { attend::<[f32; LANES], 1>(&tile) },
             }
         });
         Ok(())
     }
+}
+
+/// Neighbouring queries of the same slot, some at a time: first query and number.
+fn tiles(queries: &[Query<'_>], most: usize) -> Vec<(usize, usize)> {
+    let mut tiles: Vec<(usize, usize)> = Vec::new();
+    for (index, query) in queries.iter().enumerate() {
+        match tiles.last_mut() {
+            Some((first, count))
+                if *count < most
+                    && std::ptr::eq(queries[*first].keys, query.keys)
+                    && std::ptr::eq(queries[*first].values, query.values) =>
+            {
+                *count += 1;
+            }
+            _ => tiles.push((index, 1)),
+        }
+    }
+    tiles
 }
 
 fn check(shape: AttentionShape, queries: &[Query<'_>], output: &[f32]) -> Result<(), KernelError> {
@@ -91,12 +152,14 @@ fn check(shape: AttentionShape, queries: &[Query<'_>], output: &[f32]) -> Result
     let width = shape.heads.checked_mul(shape.head_dim);
     let slot =
         shape.kv_heads.checked_mul(shape.slot_tokens).and_then(|size| size.checked_mul(shape.head_dim));
-    let (Some(width), Some(slot)) = (width, slot) else { return fault("sizes overflow") };
+    let (Some(width), Some(slot), Some(keys)) = (width, slot, shape.key_values()) else {
+        return fault("sizes overflow");
+    };
     for query in queries {
         if query.heads.len() != width {
             return fault("query has another width than its heads");
         }
-        if query.keys.len() != slot || query.values.len() != slot {
+        if query.keys.len() != keys || query.values.len() != slot {
             return fault("slot has another size than its keys and values");
         }
         if query.first >= query.end || query.end > shape.slot_tokens {
@@ -110,63 +173,221 @@ fn check(shape: AttentionShape, queries: &[Query<'_>], output: &[f32]) -> Result
     Ok(())
 }
 
+/// The rows of one part: all query heads of some queries that share one head of keys and values.
+struct QueryTile<'a> {
+    shape: AttentionShape,
+    /// Index of the first query among all.
+    first: usize,
+    queries: &'a [Query<'a>],
+    kv_head: usize,
+    output: &'a SharedSlice<'a>,
+}
+
+/// How far the softmax of a row has come: its highest score, and the sum of its weights.
+type Running = (f32, f32);
+
+impl<'a> QueryTile<'a> {
+    fn group(&self) -> usize {
+        self.shape.heads / self.shape.kv_heads
+    }
+
+    fn rows(&self) -> usize {
+        self.queries.len() * self.group()
+    }
+
+    fn query(&self, row: usize) -> &Query<'a> {
+        &self.queries[row / self.group()]
+    }
+
+    fn head(&self, row: usize) -> &'a [f32] {
+        let (group, width) = (self.group(), self.shape.head_dim);
+        let head = self.kv_head * group + row % group;
+        &self.query(row).heads[head * width..(head + 1) * width]
+    }
+
+    /// # Safety
+    /// While a row's output lives it is not asked for again, and other parts have other queries or heads.
+    #[expect(clippy::mut_from_ref, reason = "the contract keeps rows apart")]
+    unsafe fn output(&self, row: usize) -> &mut [f32] {
+        let (group, width) = (self.group(), self.shape.head_dim);
+        let head = self.kv_head * group + row % group;
+        let start = ((self.first + row / group) * self.shape.heads + head) * width;
+        // SAFETY: by this function's own contract.
+        unsafe { self.output.part(start, width) }
+    }
+
+    /// Columns of the keys of one span.
+    fn keys(&self, span: usize) -> &'a [[f32; KEY_SPAN]] {
+        let width = self.shape.head_dim;
+        let start = (self.kv_head * self.shape.slot_tokens.div_ceil(KEY_SPAN) + span) * width;
+        &self.queries[0].keys.as_chunks::<KEY_SPAN>().0[start..start + width]
+    }
+
+    /// Values of the positions of one span before `end`.
+    fn values(&self, span: usize, end: usize) -> &'a [f32] {
+        let width = self.shape.head_dim;
+        let start = span * KEY_SPAN;
+        let base = self.kv_head * self.shape.slot_tokens;
+        &self.queries[0].values[(base + start) * width..(base + end.min(start + KEY_SPAN)) * width]
+    }
+}
+
 /// The same code, compiled for wider vectors.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn group_avx512(shape: AttentionShape, query: &Query<'_>, kv_head: usize, output: &mut [f32]) {
-    group(shape, query, kv_head, output);
+fn attend_avx512(tile: &QueryTile<'_>) {
+    // SAFETY: this function's own instructions.
+    unsafe { attend::<std::arch::x86_64::__m512, 4>(tile) }
 }
 
 /// The same code, compiled for wider vectors.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn group_avx2(shape: AttentionShape, query: &Query<'_>, kv_head: usize, output: &mut [f32]) {
-    group(shape, query, kv_head, output);
+fn attend_avx2(tile: &QueryTile<'_>) {
+    // SAFETY: this function's own instructions.
+    unsafe { attend::<[std::arch::x86_64::__m256; 2], 2>(tile) }
 }
 
-/// The query heads that share one head of keys and values.
+/// `R` rows at a time, what is left one by one.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
 #[inline(always)]
-fn group(shape: AttentionShape, query: &Query<'_>, kv_head: usize, output: &mut [f32]) {
-    let width = shape.head_dim;
-    let base = kv_head * shape.slot_tokens * width;
-    let seen = base + query.first * width..base + query.end * width;
-    let (keys, values) = (&query.keys[seen.clone()], &query.values[seen]);
-    let heads = &query.heads[kv_head * output.len()..(kv_head + 1) * output.len()];
-    let some = TOGETHER * width;
-    for (heads, output) in heads.chunks(some).zip(output.chunks_mut(some)) {
-        let mut running = [(f32::NEG_INFINITY, 0.0f32); TOGETHER];
-        output.fill(0.0);
-        for (keys, values) in keys.chunks(SPAN * width).zip(values.chunks(SPAN * width)) {
-            let heads = heads.chunks_exact(width).zip(output.chunks_exact_mut(width));
-            for ((head, output), running) in heads.zip(&mut running) {
-                add_span(shape, head, keys, values, running, output);
+unsafe fn attend<V: Lanes, const R: usize>(tile: &QueryTile<'_>) {
+    for start in (0..tile.rows()).step_by(PART_ROWS) {
+        let rows = start..(start + PART_ROWS).min(tile.rows());
+        let seen = rows.clone().map(|row| tile.query(row));
+        let first = seen.clone().map(|query| query.first).min().unwrap_or(0);
+        let end = seen.map(|query| query.end).max().unwrap_or(0);
+        let mut running: [Running; PART_ROWS] = [(f32::NEG_INFINITY, 0.0); PART_ROWS];
+        for row in rows.clone() {
+            // SAFETY: one row at a time.
+            unsafe { tile.output(row) }.fill(0.0);
+        }
+        for span in first / KEY_SPAN..end.div_ceil(KEY_SPAN) {
+            let (keys, values) = (tile.keys(span), tile.values(span, end));
+            let mut row = rows.start;
+            while row < rows.end {
+                let running = &mut running[row - start..];
+                // SAFETY: the instructions of `V`, by the contract.
+                unsafe {
+                    if rows.end - row >= R {
+                        add_span::<V, R>(tile, row, span, keys, values, running);
+                        row += R;
+                    } else {
+                        add_span::<V, 1>(tile, row, span, keys, values, running);
+                        row += 1;
+                    }
+                }
             }
         }
-        for (output, (_, total)) in output.chunks_exact_mut(width).zip(running) {
-            output.iter_mut().for_each(|value| *value /= total);
+        for row in rows.clone() {
+            let total = running[row - start].1;
+            // SAFETY: one row at a time.
+            unsafe { tile.output(row) }.iter_mut().for_each(|value| *value /= total);
         }
     }
 }
 
-/// Joins some keys and values to a head's highest score, sum of weights and weighted sum of values.
+/// Joins a span of keys and values to `R` rows.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
 #[inline(always)]
-fn add_span(
-    shape: AttentionShape,
-    head: &[f32],
-    keys: &[f32],
+unsafe fn add_span<V: Lanes, const R: usize>(
+    tile: &QueryTile<'_>,
+    first_row: usize,
+    span: usize,
+    keys: &[[f32; KEY_SPAN]],
     values: &[f32],
-    (highest, total): &mut (f32, f32),
+    running: &mut [Running],
+) {
+    let heads: [&[f32]; R] = std::array::from_fn(|row| tile.head(first_row + row));
+    // SAFETY: the instructions of `V`, by the contract.
+    let mut scores = unsafe { scores::<V, R>(heads, keys) };
+    // SAFETY: rows of this part, each once.
+    let mut outputs: [&mut [f32]; R] = std::array::from_fn(|row| unsafe { tile.output(first_row + row) });
+    for row in 0..R {
+        let query = tile.query(first_row + row);
+        let within = |position: usize| position.saturating_sub(span * KEY_SPAN).min(KEY_SPAN);
+        let seen = within(query.first)..within(query.end);
+        weigh(tile.shape, &mut scores[row], seen, &mut running[row], outputs[row]);
+    }
+    let width = tile.shape.head_dim;
+    let wide = width / (LANES * VALUE_VECTORS);
+    let whole = width / LANES;
+    // SAFETY: the instructions of `V`, by the contract.
+    unsafe {
+        for block in 0..wide {
+            let column = block * LANES * VALUE_VECTORS;
+            add_values::<V, R, VALUE_VECTORS>(&scores, values, width, column, &mut outputs);
+        }
+        for block in wide * VALUE_VECTORS..whole {
+            add_values::<V, R, 1>(&scores, values, width, block * LANES, &mut outputs);
+        }
+    }
+    for (scores, output) in scores.iter().zip(&mut outputs) {
+        for (score, value) in scores.iter().zip(values.chunks_exact(width)) {
+            for (output, value) in output[whole * LANES..].iter_mut().zip(&value[whole * LANES..]) {
+                *output += score * value;
+            }
+        }
+    }
+}
+
+/// Scalar products of rows with the keys of a span, each summed in the order of the columns.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn scores<V: Lanes, const R: usize>(
+    heads: [&[f32]; R],
+    keys: &[[f32; KEY_SPAN]],
+) -> [[f32; KEY_SPAN]; R] {
+    let mut results = [[0.0; KEY_SPAN]; R];
+    // SAFETY: the instructions of `V`, by the contract.
+    unsafe {
+        let mut sums = [[V::splat(0.0); KEY_SPAN / LANES]; R];
+        for (column, keys) in keys.iter().enumerate() {
+            let (keys, _) = keys.as_chunks::<LANES>();
+            let keys: [V; KEY_SPAN / LANES] = std::array::from_fn(|part| V::load(&keys[part]));
+            for row in 0..R {
+                let query = V::splat(heads[row][column]);
+                for part in 0..KEY_SPAN / LANES {
+                    sums[row][part] = sums[row][part].add_product(query, keys[part]);
+                }
+            }
+        }
+        for (result, sums) in results.iter_mut().zip(sums) {
+            for (result, sum) in result.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
+                sum.store(result);
+            }
+        }
+    }
+    results
+}
+
+/// Scores of one row to weights; what the row has gathered is scaled to the new highest score.
+#[inline(always)]
+fn weigh(
+    shape: AttentionShape,
+    scores: &mut [f32; KEY_SPAN],
+    seen: std::ops::Range<usize>,
+    (highest, total): &mut Running,
     output: &mut [f32],
 ) {
-    let width = shape.head_dim;
-    let count = keys.len() / width;
-    let mut scores = [f32::NEG_INFINITY; SPAN];
-    for (score, key) in scores.iter_mut().zip(keys.chunks_exact(width)) {
-        *score = dot(head, key) * shape.scale;
+    if seen.is_empty() {
+        *scores = [0.0; KEY_SPAN];
+        return;
+    }
+    for score in scores.iter_mut() {
+        *score *= shape.scale;
     }
     if let Some(cap) = shape.softcap {
-        scores[..count].iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
+        scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
     }
+    scores[..seen.start].fill(f32::NEG_INFINITY);
+    scores[seen.end..].fill(f32::NEG_INFINITY);
     let peak = scores.iter().fold(*highest, |highest, score| if *score > highest { *score } else { highest });
     if peak > *highest {
         // The first span finds nothing to scale.
@@ -175,43 +396,49 @@ fn add_span(
         output.iter_mut().for_each(|value| *value *= factor);
         *highest = peak;
     }
-    for score in &mut scores {
+    for score in scores.iter_mut() {
         *score = exp_below_zero(*score - peak);
     }
-    scores[count..].fill(0.0);
-    *total += reduce(scores);
-    let (whole, rest) = output.as_chunks_mut::<LANES>();
-    for (index, output) in whole.iter_mut().enumerate() {
-        let mut sums = *output;
-        for (score, value) in scores.iter().zip(values.chunks_exact(width)) {
-            let value = &value[index * LANES..][..LANES];
-            for (sum, value) in sums.iter_mut().zip(value) {
-                *sum += score * value;
-            }
-        }
-        *output = sums;
-    }
-    let start = width - rest.len();
-    for (score, value) in scores.iter().zip(values.chunks_exact(width)) {
-        for (output, value) in rest.iter_mut().zip(&value[start..]) {
-            *output += score * value;
-        }
-    }
+    scores[..seen.start].fill(0.0);
+    scores[seen.end..].fill(0.0);
+    *total += reduce(*scores);
 }
 
-/// Scalar product of two rows of the same length.
+/// Adds weighted values to `C` vectors of `R` rows, in the order of the positions.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
 #[inline(always)]
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let (left_whole, left_rest) = left.as_chunks::<LANES>();
-    let (right_whole, right_rest) = right.as_chunks::<LANES>();
-    for (left, right) in left_whole.iter().zip(right_whole) {
-        for lane in 0..LANES {
-            sums[lane] += left[lane] * right[lane];
+unsafe fn add_values<V: Lanes, const R: usize, const C: usize>(
+    scores: &[[f32; KEY_SPAN]; R],
+    values: &[f32],
+    width: usize,
+    column: usize,
+    outputs: &mut [&mut [f32]; R],
+) {
+    // SAFETY: the instructions of `V`, by the contract.
+    unsafe {
+        let mut sums: [[V; C]; R] = std::array::from_fn(|row| {
+            let (parts, _) = outputs[row][column..].as_chunks::<LANES>();
+            std::array::from_fn(|part| V::load(&parts[part]))
+        });
+        for (position, value) in values.chunks_exact(width).enumerate() {
+            let (parts, _) = value[column..].as_chunks::<LANES>();
+            let parts: [V; C] = std::array::from_fn(|part| V::load(&parts[part]));
+            for row in 0..R {
+                let score = V::splat(scores[row][position]);
+                for part in 0..C {
+                    sums[row][part] = sums[row][part].add_product(score, parts[part]);
+                }
+            }
+        }
+        for (output, sums) in outputs.iter_mut().zip(sums) {
+            let (parts, _) = output[column..].as_chunks_mut::<LANES>();
+            for (part, sum) in parts.iter_mut().zip(sums) {
+                sum.store(part);
+            }
         }
     }
-    let rest: f32 = left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum();
-    reduce(sums) + rest
 }
 
 /// Sum of lanes, halves upon halves.

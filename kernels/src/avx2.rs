@@ -1,15 +1,16 @@
 //! A tile's product with AVX2: a lane is a row, a tile two vectors.
 //!
 //! For 4-bit weights pairs of products add up in 16 bits over a whole block: 8 · 2 · 15 · 127 = 30,480 at most.
-//! For 8-bit ones a pair is 2 · 128 · 127 = 32,512 at most, and is widened at once.
+//! For 8-bit ones a pair is 2 · 128 · 127 = 32,512 at most, for 6-bit ones 2 · 63 · 127 = 16,002: widened at once.
 
 #![expect(unsafe_code, reason = "vector loads and stores")]
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm_loadu_si128, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps,
-    _mm256_and_si256, _mm256_cvtepi32_ps, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_srli_epi16,
+    __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_and_si256, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
+    _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps,
+    _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_slli_epi16, _mm256_srli_epi16,
     _mm256_storeu_ps,
 };
 
@@ -36,6 +37,16 @@ fn load_factors(factors: &[f16; HALF]) -> __m256 {
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(factors.as_ptr().cast()) })
 }
 
+/// Shares of half a tile as f32, from unsigned bytes or signed ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_shares(shares: &[u8; TILE], half: usize, signed: bool) -> __m256 {
+    let (halves, _) = shares.as_chunks::<HALF>();
+    // SAFETY: eight bytes; the load needs no alignment.
+    let bytes = unsafe { _mm_loadl_epi64(halves[half].as_ptr().cast()) };
+    _mm256_cvtepi32_ps(if signed { _mm256_cvtepi8_epi32(bytes) } else { _mm256_cvtepu8_epi32(bytes) })
+}
+
 #[inline]
 #[target_feature(enable = "avx2")]
 fn four(values: &[i8; BLOCK], column: usize) -> __m256i {
@@ -51,14 +62,17 @@ pub(crate) fn tile<F: Format, const T: usize>(
 ) -> [[f32; TILE]; T] {
     let low_half = _mm256_set1_epi8(15);
     let ones = _mm256_set1_epi16(1);
+    let upper_bits = _mm256_set1_epi8(0x30);
     let mut totals = [[_mm256_setzero_ps(); T]; 2];
-    let blocks = tile.lines.chunks_exact(F::LINES).zip(tile.factors.chunks_exact(F::FACTORS));
-    for (index, (lines, factors)) in blocks.enumerate() {
-        let (factors, _) = factors.as_chunks::<HALF>();
+    for (index, lines) in tile.lines.chunks_exact(F::LINES).enumerate() {
+        let (factors, _) = tile.factors[index / F::STRETCHES * F::FACTORS..].as_chunks::<HALF>();
         for (half, totals) in totals.iter_mut().enumerate() {
-            // 16-bit sums of 4-bit weights, 32-bit sums of 8-bit weights.
+            // 16-bit sums of 4-bit weights, 32-bit sums of wider ones.
             let mut sums = [_mm256_setzero_si256(); T];
-            for (j, line) in lines.iter().enumerate() {
+            // Only where the second sixteen columns have a scale of their own.
+            let mut second_sums = [_mm256_setzero_si256(); T];
+            let line_pairs = if F::SIX_BITS { &lines[..4] } else { lines };
+            for (j, line) in line_pairs.iter().enumerate() {
                 let line = load(line, half);
                 if F::LINES == 8 {
                     let sizes = _mm256_abs_epi8(line);
@@ -67,32 +81,65 @@ pub(crate) fn tile<F: Format, const T: usize>(
                         let pairs = _mm256_maddubs_epi16(sizes, signed);
                         *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
                     }
-                } else {
-                    let low = _mm256_and_si256(line, low_half);
-                    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(line), low_half);
-                    for (sum, row) in sums.iter_mut().zip(&rows) {
-                        let values = &row.values[index];
-                        let pairs = _mm256_maddubs_epi16(low, four(values, 4 * j));
+                    continue;
+                }
+                let mut low = _mm256_and_si256(line, low_half);
+                let mut high = _mm256_and_si256(_mm256_srli_epi16::<4>(line), low_half);
+                if F::SIX_BITS {
+                    let bits = load(&lines[4 + j / 2], half);
+                    let [first, second] = if j % 2 == 0 {
+                        [_mm256_slli_epi16::<4>(bits), _mm256_slli_epi16::<2>(bits)]
+                    } else {
+                        [bits, _mm256_srli_epi16::<2>(bits)]
+                    };
+                    low = _mm256_or_si256(low, _mm256_and_si256(first, upper_bits));
+                    high = _mm256_or_si256(high, _mm256_and_si256(second, upper_bits));
+                }
+                for ((sum, second), row) in sums.iter_mut().zip(&mut second_sums).zip(&rows) {
+                    let values = &row.values[index];
+                    let pairs = _mm256_maddubs_epi16(low, four(values, 4 * j));
+                    let second_pairs = _mm256_maddubs_epi16(high, four(values, BLOCK / 2 + 4 * j));
+                    if F::SIX_BITS {
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+                        *second = _mm256_add_epi32(*second, _mm256_madd_epi16(second_pairs, ones));
+                    } else {
                         *sum = _mm256_add_epi16(*sum, pairs);
-                        let pairs = _mm256_maddubs_epi16(high, four(values, BLOCK / 2 + 4 * j));
-                        *sum = _mm256_add_epi16(*sum, pairs);
+                        *sum = _mm256_add_epi16(*sum, second_pairs);
                     }
                 }
             }
-            let scales = load_factors(&factors[half]);
-            let minima = if F::MINIMUM { load_factors(&factors[2 + half]) } else { _mm256_setzero_ps() };
+            let mut scales = load_factors(&factors[half]);
+            let mut second_scales = _mm256_setzero_ps();
+            let mut minima = if F::MINIMUM { load_factors(&factors[2 + half]) } else { _mm256_setzero_ps() };
+            if F::SHARES > 0 {
+                let shares = &tile.shares[2 * index..2 * index + 2];
+                if F::SIX_BITS {
+                    second_scales = _mm256_mul_ps(scales, load_shares(&shares[1], half, true));
+                } else {
+                    minima = _mm256_mul_ps(minima, load_shares(&shares[1], half, false));
+                }
+                scales = _mm256_mul_ps(scales, load_shares(&shares[0], half, F::SIX_BITS));
+            }
             for t in 0..T {
                 let facts = rows[t].blocks[index];
                 let mut sum = sums[t];
                 if F::LINES != 8 {
-                    let shift = _mm256_set1_epi32(-F::SHIFT * facts.sum);
-                    sum = _mm256_add_epi32(_mm256_madd_epi16(sum, ones), shift);
+                    if !F::SIX_BITS {
+                        sum = _mm256_madd_epi16(sum, ones);
+                    }
+                    let stored_above = if F::SIX_BITS { facts.first_sum } else { facts.sum };
+                    sum = _mm256_add_epi32(sum, _mm256_set1_epi32(-F::SHIFT * stored_above));
                 }
-                let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scales);
+                let mut scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scales);
+                if F::SIX_BITS {
+                    let shift = _mm256_set1_epi32(-F::SHIFT * (facts.sum - facts.first_sum));
+                    let second = _mm256_cvtepi32_ps(_mm256_add_epi32(second_sums[t], shift));
+                    scaled = _mm256_add_ps(scaled, _mm256_mul_ps(second, second_scales));
+                }
                 let mut scaled = _mm256_mul_ps(scaled, _mm256_set1_ps(facts.scale));
                 if F::MINIMUM {
-                    let minimum = _mm256_mul_ps(minima, _mm256_set1_ps(facts.scaled_sum));
-                    scaled = _mm256_add_ps(scaled, minimum);
+                    let sum = if F::SHARES > 0 { facts.exact_scaled_sum() } else { facts.scaled_sum };
+                    scaled = _mm256_add_ps(scaled, _mm256_mul_ps(minima, _mm256_set1_ps(sum)));
                 }
                 totals[t] = _mm256_add_ps(totals[t], scaled);
             }

@@ -28,6 +28,8 @@ mod avx512;
 mod error;
 mod executor;
 mod format;
+mod k_quants;
+mod lanes;
 mod multiply;
 mod packed;
 mod peak;
@@ -36,7 +38,7 @@ mod portable;
 mod shared_slice;
 
 pub use activations::QuantizedActivations;
-pub use attention::{AttentionShape, Query};
+pub use attention::{AttentionShape, KEY_SPAN, Query};
 pub use error::KernelError;
 pub use executor::{Executor, Level};
 pub use format::WeightType;

@@ -5,7 +5,7 @@
 use crate::activations::QuantizedActivations;
 use crate::error::KernelError;
 use crate::executor::{Executor, Level};
-use crate::format::{Format, Q4One, Q4Zero, Q8Zero, TILE, WeightType};
+use crate::format::{Format, Q4K, Q4One, Q4Zero, Q6K, Q8Zero, TILE, WeightType};
 use crate::packed::PackedMatrix;
 use crate::portable;
 use crate::shared_slice::SharedSlice;
@@ -37,6 +37,8 @@ impl Executor {
             WeightType::Q4_0 => spread::<Q4Zero>(self, weights, activations, output),
             WeightType::Q4_1 => spread::<Q4One>(self, weights, activations, output),
             WeightType::Q8_0 => spread::<Q8Zero>(self, weights, activations, output),
+            WeightType::Q4K => spread::<Q4K>(self, weights, activations, output),
+            WeightType::Q6K => spread::<Q6K>(self, weights, activations, output),
         }
         Ok(())
     }

@@ -1,14 +1,17 @@
 //! Weight matrices packed for the kernels.
 //!
-//! Sixteen rows make a tile. For every block of 32 columns a tile holds lines of 64 bytes: in line `j`, bytes
+//! Sixteen rows make a tile. For every 32 columns a tile holds lines of 64 bytes: in line `j`, bytes
 //! `4 r .. 4 r + 4` are row `r`'s columns `4 j .. 4 j + 4`; 4-bit formats hold columns `16 + 4 j ..` in the high
-//! halves, as ggml's blocks do. The factors of a block are sixteen scales, then sixteen minima. Nothing is
-//! added to the file's own size but rows that fill the last tile.
+//! halves, as ggml's blocks do, and 6-bit ones two more lines with the upper bits. The factors of a stored block
+//! are sixteen scales, then sixteen minima; K-quants have shares of them for every 32 columns, a byte each
+//! (`Q4_K`, whose file has them in 6 bits, grows by 3 %). Else nothing is added to the file's own size but rows
+//! that fill the last tile.
 
 use half::f16;
 
 use crate::error::KernelError;
 use crate::format::{BLOCK, TILE, WeightType};
+use crate::k_quants::KBlock;
 
 /// One cache line of values.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +26,7 @@ pub struct PackedMatrix {
     columns: usize,
     lines: Vec<Line>,
     factors: Vec<f16>,
+    shares: Vec<[u8; TILE]>,
 }
 
 /// Sixteen rows.
@@ -30,6 +34,8 @@ pub struct PackedMatrix {
 pub(crate) struct Tile<'a> {
     pub(crate) lines: &'a [Line],
     pub(crate) factors: &'a [f16],
+    /// Two for every 32 columns, or none.
+    pub(crate) shares: &'a [[u8; TILE]],
 }
 
 impl PackedMatrix {
@@ -42,7 +48,7 @@ impl PackedMatrix {
         let row_bytes = weight_type
             .row_bytes(columns)
             .filter(|bytes| *bytes > 0)
-            .ok_or(KernelError::Columns { columns, block: BLOCK })?;
+            .ok_or(KernelError::Columns { columns, block: weight_type.block() })?;
         for &(bytes, rows) in parts {
             if rows.checked_mul(row_bytes) != Some(bytes.len()) {
                 let actual = bytes.len();
@@ -51,33 +57,62 @@ impl PackedMatrix {
         }
         // Each part's bytes exist, so their rows sum without overflow unless a part was passed many times.
         let rows = parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.1));
-        let blocks = columns / BLOCK;
         let size = KernelError::Size { rows, columns };
-        let tile_blocks = rows.div_ceil(TILE).checked_mul(blocks).ok_or_else(|| size.clone())?;
-        let lines_a_block = weight_type.value_bytes() / 4;
-        let factors_a_block = weight_type.factor_bytes() / 2 * TILE;
-        let line_count = tile_blocks.checked_mul(lines_a_block).filter(|count| *count > 0).ok_or(size)?;
-        let mut lines = vec![Line([0; 64]); line_count];
-        let mut factors = vec![f16::ZERO; tile_blocks * factors_a_block];
-
-        let block_bytes = weight_type.factor_bytes() + weight_type.value_bytes();
+        let layout = weight_type.layout();
+        let stretches = columns / BLOCK;
+        let tile_stretches = rows.div_ceil(TILE).checked_mul(stretches).ok_or_else(|| size.clone())?;
+        let line_count = tile_stretches.checked_mul(layout.lines).filter(|count| *count > 0).ok_or(size)?;
+        let factor_count = tile_stretches / (weight_type.block() / BLOCK) * layout.factors;
+        let mut packed = Self {
+            weight_type,
+            rows,
+            columns,
+            lines: vec![Line([0; 64]); line_count],
+            factors: vec![f16::ZERO; factor_count],
+            shares: vec![[0; TILE]; tile_stretches * layout.shares / TILE],
+        };
+        let blocks = columns / weight_type.block();
         let source = parts.iter().flat_map(|(bytes, _)| bytes.chunks_exact(row_bytes));
         for (row, bytes) in source.enumerate() {
-            let (tile, lane) = (row / TILE, row % TILE);
-            for (block, bytes) in bytes.chunks_exact(block_bytes).enumerate() {
-                let at = tile * blocks + block;
-                let (block_factors, values) = bytes.split_at(weight_type.factor_bytes());
-                let packed = factors[at * factors_a_block..].chunks_exact_mut(TILE);
-                for (packed, factor) in packed.zip(block_factors.as_chunks::<2>().0) {
-                    packed[lane] = f16::from_le_bytes(*factor);
-                }
-                let packed = &mut lines[at * lines_a_block..(at + 1) * lines_a_block];
-                for (line, four) in packed.iter_mut().zip(values.as_chunks::<4>().0) {
-                    line.0.as_chunks_mut::<4>().0[lane] = *four;
-                }
+            for (block, bytes) in bytes.chunks_exact(weight_type.block_bytes()).enumerate() {
+                packed.place(row / TILE * blocks + block, row % TILE, bytes);
             }
         }
-        Ok(Self { weight_type, rows, columns, lines, factors })
+        Ok(packed)
+    }
+
+    /// Puts one row's stored block into its tile.
+    fn place(&mut self, at: usize, lane: usize, bytes: &[u8]) {
+        let layout = self.weight_type.layout();
+        let factors = self.factors[at * layout.factors..][..layout.factors].as_chunks_mut::<TILE>().0;
+        let k_block = KBlock::read(self.weight_type, bytes);
+        let Some(block) = k_block else {
+            let (block_factors, values) = bytes.split_at(layout.factors / TILE * 2);
+            for (factors, factor) in factors.iter_mut().zip(block_factors.as_chunks::<2>().0) {
+                factors[lane] = f16::from_le_bytes(*factor);
+            }
+            let lines = &mut self.lines[at * layout.lines..][..layout.lines];
+            for (line, four) in lines.iter_mut().zip(values.as_chunks::<4>().0) {
+                line.0.as_chunks_mut::<4>().0[lane] = *four;
+            }
+            return;
+        };
+        for (factors, factor) in factors.iter_mut().zip(block.factors) {
+            factors[lane] = factor;
+        }
+        let stretches = self.weight_type.block() / BLOCK;
+        for (stretch, block_shares) in block.shares.iter().enumerate() {
+            let stretch_at = at * stretches + stretch;
+            for (shares, share) in self.shares[stretch_at * 2..].iter_mut().zip(block_shares) {
+                shares[lane] = *share;
+            }
+            let (nibbles, high) = (block.nibbles(stretch), block.high_bits(stretch));
+            let fours = nibbles.as_chunks::<4>().0.iter().chain(high.as_chunks::<4>().0);
+            let lines = &mut self.lines[stretch_at * layout.lines..][..layout.lines];
+            for (line, four) in lines.iter_mut().zip(fours) {
+                line.0.as_chunks_mut::<4>().0[lane] = *four;
+            }
+        }
     }
 
     /// How the weights are stored.
@@ -97,11 +132,9 @@ impl PackedMatrix {
 
     /// Bytes of memory taken, and read by one product.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.lines.as_slice()) + size_of_val(self.factors.as_slice())
-    }
-
-    pub(crate) fn blocks(&self) -> usize {
-        self.columns / BLOCK
+        size_of_val(self.lines.as_slice())
+            + size_of_val(self.factors.as_slice())
+            + size_of_val(self.shares.as_slice())
     }
 
     pub(crate) fn tiles(&self) -> usize {
@@ -112,9 +145,11 @@ impl PackedMatrix {
     pub(crate) fn tile(&self, index: usize) -> Tile<'_> {
         let lines = self.lines.len() / self.tiles();
         let factors = self.factors.len() / self.tiles();
+        let shares = self.shares.len() / self.tiles();
         Tile {
             lines: &self.lines[index * lines..(index + 1) * lines],
             factors: &self.factors[index * factors..(index + 1) * factors],
+            shares: &self.shares[index * shares..(index + 1) * shares],
         }
     }
 
@@ -128,33 +163,43 @@ impl PackedMatrix {
             return Err(KernelError::Length { what: "row", actual, expected: self.columns });
         }
         let (tile, lane) = (self.tile(row / TILE), row % TILE);
-        let lines_a_block = tile.lines.len() / self.blocks();
-        let factors_a_block = tile.factors.len() / self.blocks();
+        let layout = self.weight_type.layout();
+        let stretches = self.weight_type.block() / BLOCK;
         let (outputs, _) = output.as_chunks_mut::<BLOCK>();
-        let blocks = tile.lines.chunks_exact(lines_a_block).zip(tile.factors.chunks_exact(factors_a_block));
-        for (output, (lines, factors)) in outputs.iter_mut().zip(blocks) {
+        for (index, (output, lines)) in
+            outputs.iter_mut().zip(tile.lines.chunks_exact(layout.lines)).enumerate()
+        {
+            let factors = &tile.factors[index / stretches * layout.factors..][..layout.factors];
             let scale = factors[lane].to_f32();
-            let (low, high) = output.split_at_mut(BLOCK / 2);
-            let bytes = lines.iter().flat_map(|line| line.0.as_chunks::<4>().0[lane]);
-            match self.weight_type {
-                WeightType::Q4_0 => {
-                    for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
-                        *low = (f32::from(byte & 15) - 8.0) * scale;
-                        *high = (f32::from(byte >> 4) - 8.0) * scale;
-                    }
+            let share = |which: usize| tile.shares[2 * index + which][lane];
+            let four = |line: usize| lines[line].0.as_chunks::<4>().0[lane];
+            if self.weight_type == WeightType::Q8_0 {
+                let bytes = (0..layout.lines).flat_map(four);
+                for (output, byte) in output.iter_mut().zip(bytes) {
+                    *output = f32::from(byte.cast_signed()) * scale;
                 }
-                WeightType::Q4_1 => {
-                    let minimum = factors[TILE + lane].to_f32();
-                    for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
-                        *low = f32::from(byte & 15) * scale + minimum;
-                        *high = f32::from(byte >> 4) * scale + minimum;
+                continue;
+            }
+            for column in 0..BLOCK {
+                let (upper, column_in_half) = (column >= BLOCK / 2, column % (BLOCK / 2));
+                let byte = four(column_in_half / 4)[column_in_half % 4];
+                let nibble = if upper { byte >> 4 } else { byte & 15 };
+                output[column] = match self.weight_type {
+                    WeightType::Q4_0 => (f32::from(nibble) - 8.0) * scale,
+                    WeightType::Q4_1 => f32::from(nibble) * scale + factors[TILE + lane].to_f32(),
+                    WeightType::Q4K => {
+                        let minimum = factors[TILE + lane].to_f32() * f32::from(share(1));
+                        scale * f32::from(share(0)) * f32::from(nibble) + minimum
                     }
-                }
-                WeightType::Q8_0 => {
-                    for (output, byte) in output.iter_mut().zip(bytes) {
-                        *output = f32::from(byte.cast_signed()) * scale;
+                    WeightType::Q6K => {
+                        let high = four(4 + column_in_half / 8)[column_in_half % 4];
+                        let shift = 2 * u32::from(upper) + if column_in_half % 8 >= 4 { 4 } else { 0 };
+                        let value = nibble | (((high >> shift) & 3) << 4);
+                        let share = f32::from(share(usize::from(upper)).cast_signed());
+                        scale * share * (f32::from(value) - 32.0)
                     }
-                }
+                    WeightType::Q8_0 => 0.0,
+                };
             }
         }
         Ok(())

@@ -13,14 +13,24 @@ fn values(seed: u64, count: usize) -> Vec<f32> {
         .collect()
 }
 
-fn definition(shape: AttentionShape, query: &Query<'_>) -> Vec<f64> {
+/// Plain keys, [kv heads, slot tokens, head width], as a slot holds them; what no token fills is not a number.
+fn laid_out(shape: AttentionShape, keys: &[f32]) -> Vec<f32> {
+    let mut slot = vec![f32::NAN; shape.key_values().unwrap()];
+    for (index, key) in keys.chunks(shape.head_dim).enumerate() {
+        shape.store_key(&mut slot, index / shape.slot_tokens, index % shape.slot_tokens, key).unwrap();
+    }
+    slot
+}
+
+/// `keys` are the plain ones.
+fn definition(shape: AttentionShape, query: &Query<'_>, keys: &[f32]) -> Vec<f64> {
     let (width, group) = (shape.head_dim, shape.heads / shape.kv_heads);
     let mut output = Vec::new();
     for head in 0..shape.heads {
         let at = |position: usize| (head / group * shape.slot_tokens + position) * width;
         let scores: Vec<f64> = (query.first..query.end)
             .map(|position| {
-                let key = &query.keys[at(position)..][..width];
+                let key = &keys[at(position)..][..width];
                 let head = &query.heads[head * width..][..width];
                 let score: f64 = head.iter().zip(key).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
                 let score = score * f64::from(shape.scale);
@@ -56,10 +66,11 @@ proptest! {
         let slot_values = values(!seed, keys.len());
         let width = heads * head_dim;
         let inputs = values(seed ^ 99, spans.len() * width);
+        let slot_keys = laid_out(shape, &keys);
         let queries: Vec<_> = spans.iter().zip(inputs.chunks(width)).map(|((first, count), heads)| {
-            Query { heads, keys: &keys, values: &slot_values, first: *first, end: first + count }
+            Query { heads, keys: &slot_keys, values: &slot_values, first: *first, end: first + count }
         }).collect();
-        let expected: Vec<f64> = queries.iter().flat_map(|query| definition(shape, query)).collect();
+        let expected: Vec<f64> = queries.iter().flat_map(|query| definition(shape, query, &keys)).collect();
         let mut reference = Vec::new();
         for level in Level::available() {
             let executor = Executor::with_level(2, level).unwrap();
@@ -83,14 +94,19 @@ proptest! {
 fn contradictions_are_errors() {
     let shape =
         AttentionShape { heads: 2, kv_heads: 1, head_dim: 2, slot_tokens: 3, scale: 1.0, softcap: None };
-    let (heads, slot) = ([0.0; 4], [0.0; 6]);
-    let query = Query { heads: &heads, keys: &slot, values: &slot, first: 0, end: 3 };
+    let (heads, slot, mut keys) = ([0.0; 4], [0.0; 6], [0.0; 64]);
+    assert!(shape.store_key(&mut keys, 0, 2, &[1.0; 2]).is_ok());
+    assert!(shape.store_key(&mut keys, 0, 3, &[1.0; 2]).is_err());
+    assert!(shape.store_key(&mut keys, 1, 0, &[1.0; 2]).is_err());
+    assert!(shape.store_key(&mut keys, 0, 0, &[1.0; 3]).is_err());
+    assert!(shape.store_key(&mut keys[1..], 0, 0, &[1.0; 2]).is_err());
+    let query = Query { heads: &heads, keys: &keys, values: &slot, first: 0, end: 3 };
     let attend = |shape, query, length| Executor::new(1).attend(shape, &[query], &mut vec![0.0; length]);
     assert!(attend(shape, query, 4).is_ok());
     assert!(attend(shape, query, 5).is_err());
     assert!(attend(shape, Query { end: 4, ..query }, 4).is_err());
     assert!(attend(shape, Query { first: 3, ..query }, 4).is_err());
-    assert!(attend(shape, Query { keys: &slot[1..], ..query }, 4).is_err());
+    assert!(attend(shape, Query { keys: &keys[1..], ..query }, 4).is_err());
     assert!(attend(shape, Query { heads: &heads[1..], ..query }, 4).is_err());
     assert!(attend(AttentionShape { heads: 3, kv_heads: 2, ..shape }, query, 4).is_err());
     assert!(attend(AttentionShape { kv_heads: 0, ..shape }, query, 4).is_err());

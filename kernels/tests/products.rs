@@ -7,10 +7,12 @@ use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
 use proptest::prelude::*;
 
-const TYPES: [(WeightType, GgmlDType); 3] = [
+const TYPES: [(WeightType, GgmlDType); 5] = [
     (WeightType::Q4_0, GgmlDType::Q4_0),
     (WeightType::Q4_1, GgmlDType::Q4_1),
     (WeightType::Q8_0, GgmlDType::Q8_0),
+    (WeightType::Q4K, GgmlDType::Q4K),
+    (WeightType::Q6K, GgmlDType::Q6K),
 ];
 
 /// Deterministic values without structure (splitmix64).
@@ -39,24 +41,34 @@ fn activations(seed: u64, count: usize) -> Vec<f32> {
 
 /// Any values and finite factors of either sign.
 fn weights(seed: u64, kind: WeightType, rows: usize, columns: usize) -> Vec<u8> {
-    let (factors, values) = match kind {
-        WeightType::Q4_0 => (2, 16),
-        WeightType::Q4_1 => (4, 16),
-        _ => (2, 32),
-    };
     let mut next = noise(seed);
     let mut bytes = Vec::new();
-    for _ in 0..rows * columns / 32 {
-        for _ in 0..factors / 2 {
-            bytes.extend((0x2000 | (next() as u16 & 0x8fff)).to_le_bytes());
+    let mut factor = |next: &mut dyn FnMut() -> u64| (0x2000 | (next() as u16 & 0x8fff)).to_le_bytes();
+    for _ in 0..rows * columns / kind.block() {
+        let factors = match kind {
+            WeightType::Q4_0 | WeightType::Q8_0 => 1,
+            WeightType::Q4_1 | WeightType::Q4K => 2,
+            _ => 0,
+        };
+        for _ in 0..factors {
+            bytes.extend(factor(&mut next));
         }
         // Extreme values often: they are where 16-bit sums would overflow.
-        for _ in 0..values {
+        let tail = if kind == WeightType::Q6K { 2 } else { 0 };
+        for _ in 0..kind.block_bytes() - 2 * factors - tail {
             let bits = next();
             bytes.push([bits as u8, 0x80, 0x7f, 0xff][(bits >> 32) as usize % 4]);
         }
+        if tail > 0 {
+            bytes.extend(factor(&mut next));
+        }
     }
     bytes
+}
+
+/// Rows of whole blocks: about this many of 32 columns.
+fn whole(kind: WeightType, stretches: usize) -> usize {
+    (stretches * 32).next_multiple_of(kind.block())
 }
 
 fn product(executor: &Executor, matrix: &PackedMatrix, input: &[f32]) -> Vec<f32> {
@@ -83,10 +95,11 @@ proptest! {
 
     #[test]
     fn levels_and_batches_give_the_same_bits(
-        seed: u64, kind in 0usize..3, rows in 1usize..70, blocks in 1usize..9, tokens in 1usize..20,
+        seed: u64, kind in 0usize..5, rows in 1usize..70, blocks in 1usize..9, tokens in 1usize..20,
         threads in 1usize..4,
     ) {
-        let (kind, columns) = (TYPES[kind].0, blocks * 32);
+        let kind = TYPES[kind].0;
+        let columns = whole(kind, blocks);
         let bytes = weights(seed, kind, rows, columns);
         let matrix = PackedMatrix::pack(kind, &[(&bytes, rows)], columns).unwrap();
         let input = activations(!seed, tokens * columns);
@@ -101,17 +114,18 @@ proptest! {
     }
 
     #[test]
-    fn parts_are_rows_of_the_whole(seed: u64, kind in 0usize..3, first in 1usize..40, second in 1usize..40) {
+    fn parts_are_rows_of_the_whole(seed: u64, kind in 0usize..5, first in 1usize..40, second in 1usize..40) {
         let kind = TYPES[kind].0;
-        let (upper, lower) = (weights(seed, kind, first, 64), weights(!seed, kind, second, 64));
-        let whole = PackedMatrix::pack(kind, &[(&upper, first), (&lower, second)], 64).unwrap();
+        let columns = whole(kind, 2);
+        let (upper, lower) = (weights(seed, kind, first, columns), weights(!seed, kind, second, columns));
+        let both = PackedMatrix::pack(kind, &[(&upper, first), (&lower, second)], columns).unwrap();
         let executor = Executor::new(1);
-        let input = activations(seed, 64);
+        let input = activations(seed, columns);
         let parts = [(upper, first), (lower, second)];
         let expected: Vec<f32> = parts.iter().flat_map(|(bytes, rows)| {
-            product(&executor, &PackedMatrix::pack(kind, &[(bytes, *rows)], 64).unwrap(), &input)
+            product(&executor, &PackedMatrix::pack(kind, &[(bytes, *rows)], columns).unwrap(), &input)
         }).collect();
-        prop_assert_eq!(bits(&product(&executor, &whole, &input)), bits(&expected));
+        prop_assert_eq!(bits(&product(&executor, &both, &input)), bits(&expected));
     }
 
     #[cfg(not(miri))]
@@ -138,13 +152,49 @@ proptest! {
         }
     }
 
-    #[cfg(not(miri))]
+    /// In f64 from the expanded weights (which candle vouches for below) and activations rounded as defined.
     #[test]
-    fn rows_expand_as_candle_expands_them(seed: u64, kind in 0usize..3, rows in 1usize..40, blocks in 1usize..6) {
-        let ((kind, dtype), columns) = (TYPES[kind], blocks * 32);
+    fn products_are_their_definition(
+        seed: u64, kind in 0usize..5, rows in 1usize..40, blocks in 1usize..9, tokens in 1usize..10,
+    ) {
+        let kind = TYPES[kind].0;
+        let columns = whole(kind, blocks);
         let bytes = weights(seed, kind, rows, columns);
         let matrix = PackedMatrix::pack(kind, &[(&bytes, rows)], columns).unwrap();
-        prop_assert!(matrix.bytes() <= bytes.len() / rows * rows.next_multiple_of(16));
+        let input = activations(!seed, tokens * columns);
+        let rounded: Vec<f64> = input.chunks(32).flat_map(|block| {
+            let scale = block.iter().fold(0.0f32, |most, value| most.max(value.abs())) / 127.0;
+            let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+            let stored = f64::from(half::f16::from_f32(scale).to_f32());
+            block.iter().map(move |value| f64::from((value * inverse).round()) * stored)
+        }).collect();
+        let ours = product(&Executor::new(2), &matrix, &input);
+        for (index, ours) in ours.iter().enumerate() {
+            let (token, row) = (index / rows, index % rows);
+            let mut values = vec![0.0; columns];
+            matrix.dequantize_row(row, &mut values).unwrap();
+            let terms = values.iter().zip(&rounded[token * columns..]).map(|(w, v)| f64::from(*w) * v);
+            let (exact, size) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
+            // Q4_1 rounds minimum times sum to 16 bits, as ggml does: a share of 2^-11 of that term. Sizes of the
+            // terms before they cancel are not known here, so the bound is on what the weights could reach.
+            let most: f64 = values.iter().fold(0.0f64, |most, value| most.max(f64::from(value.abs())));
+            let reach: f64 = rounded[token * columns..(token + 1) * columns].iter().map(|v| v.abs()).sum();
+            let bound = if kind == WeightType::Q4_1 { most * reach * 2e-3 } else { size * 1e-5 + most * reach * 1e-5 };
+            prop_assert!((f64::from(*ours) - exact).abs() <= bound + 1e-12, "{ours} {exact} {size}");
+        }
+    }
+
+    #[cfg(not(miri))]
+    #[test]
+    fn rows_expand_as_candle_expands_them(seed: u64, kind in 0usize..5, rows in 1usize..40, blocks in 1usize..6) {
+        let (kind, dtype) = TYPES[kind];
+        let columns = whole(kind, blocks);
+        let bytes = weights(seed, kind, rows, columns);
+        let matrix = PackedMatrix::pack(kind, &[(&bytes, rows)], columns).unwrap();
+        // Q4_K's shares of six bits take eight here: 148 bytes for its 144.
+        let growth = if kind == WeightType::Q4K { 148 } else { 144 };
+        let stored = bytes.len() / rows * rows.next_multiple_of(16);
+        prop_assert!(matrix.bytes() * 144 <= stored * growth);
         let storage = QStorage::from_data(Cow::Borrowed(&bytes), &Device::Cpu, dtype).unwrap();
         let whole = QTensor::new(storage, (rows, columns)).unwrap().dequantize(&Device::Cpu).unwrap();
         let whole: Vec<f32> = whole.flatten_all().unwrap().to_vec1().unwrap();
@@ -156,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn wrong_sizes_are_errors(length in 0usize..2000, rows in 0usize..80, columns in 0usize..200, kind in 0usize..3) {
+    fn wrong_sizes_are_errors(length in 0usize..2000, rows in 0usize..80, columns in 0usize..200, kind in 0usize..5) {
         let kind = TYPES[kind].0;
         let fits = rows > 0 && columns > 0 && kind.row_bytes(columns).is_some_and(|row| row * rows == length);
         let packed = PackedMatrix::pack(kind, &[(&vec![0; length], rows)], columns);

@@ -100,6 +100,7 @@ fn llama(n: &Numbers) -> DecoderSpec {
         rope: Rope {
             theta: n.theta,
             local_theta: None,
+            linear_factor: None,
             dimensions: n.head_dim,
             pairing: RopePairing::Interleaved,
         },

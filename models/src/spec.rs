@@ -20,6 +20,10 @@ pub struct Rope {
     pub theta: f32,
     /// Base used by layers with a sliding window, where it differs.
     pub local_theta: Option<f32>,
+    /// Positions are divided by this (position interpolation, Chen et al., arXiv:2306.15595), windowed layers
+    /// excepted; Llama 3's own scaling comes as a tensor of factors instead.
+    #[serde(default)]
+    pub linear_factor: Option<f32>,
     /// Values of each head that are rotated; the rest pass through.
     pub dimensions: usize,
     /// Which values form a pair.
@@ -264,6 +268,11 @@ impl DecoderSpec {
         }
         if !(self.rope.theta.is_finite() && self.rope.theta > 1.0) {
             return Some(format!("rope base is {}, expected a number above 1", self.rope.theta));
+        }
+        if let Some(factor) = self.rope.linear_factor
+            && !(factor.is_finite() && factor > 0.0)
+        {
+            return Some(format!("rope scaling factor is {factor}, expected a positive number"));
         }
         if self.sliding_window.is_some_and(|window| window.tokens == 0) {
             return Some("the sliding window is 0 tokens, expected at least 1".into());

@@ -139,16 +139,24 @@ impl RopeTable {
     }
 }
 
-/// Reads the frequency factors where the model has them.
+/// What each frequency is divided by, where the model says so: a tensor of factors, one factor for all, or both.
 pub(crate) fn rope_factors(
+    spec: &DecoderSpec,
     tensors: &mut dyn super::tensors::TensorSource,
 ) -> Result<Option<Vec<f32>>, LoadError> {
     const NAME: &str = "rope_freqs.weight";
-    tensors.has(NAME).then(|| tensors.read(NAME)?.into_f32(NAME)).transpose()
+    let mut factors = if tensors.has(NAME) { Some(tensors.read(NAME)?.into_f32(NAME)?) } else { None };
+    if let Some(linear) = spec.rope.linear_factor {
+        let factors = factors.get_or_insert_with(|| vec![1.0; spec.rope.dimensions / 2]);
+        factors.iter_mut().for_each(|factor| *factor *= linear);
+    }
+    Ok(factors)
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::quantized::GgmlDType;
+
     use super::*;
 
     #[test]
@@ -159,6 +167,23 @@ mod tests {
         batch.push(2, 0, &[5, 6], true);
         assert_eq!(batch.logit_rows(), [3, 5]);
         assert_eq!(batch.positions().collect::<Vec<_>>(), [0, 1, 2, 7, 0, 1]);
+    }
+
+    #[test]
+    fn a_linear_factor_of_two_halves_positions() {
+        let mut spec = crate::registry::find(crate::registry::DEFAULT_MODEL).unwrap().spec;
+        spec.rope.linear_factor = Some(2.0);
+        let mut tensors = crate::inference::random::NoiseTensors::new(&spec, GgmlDType::Q8_0, 1);
+        let factors = rope_factors(&spec, &mut tensors).unwrap();
+        let scaled = RopeTable::new(1e4, spec.rope.dimensions, 9, factors.as_deref());
+        let plain = RopeTable::new(1e4, spec.rope.dimensions, 5, None);
+        for position in 0..5 {
+            for pair in 0..plain.half {
+                let (ours, theirs) = (2 * position * plain.half + pair, position * plain.half + pair);
+                assert!((scaled.cos[ours] - plain.cos[theirs]).abs() < 1e-6);
+                assert!((scaled.sin[ours] - plain.sin[theirs]).abs() < 1e-6);
+            }
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl CandleDecoder {
         shape: SlotShape,
         device: &Device,
     ) -> Result<Self, LoadError> {
-        let factors = rope_factors(tensors)?;
+        let factors = rope_factors(&spec, tensors)?;
         let place = |source| LoadError::Tensor { tensor: "rope table".to_owned(), source };
         let rope = |theta: f32, factors: Option<&[f32]>| -> Result<Rope, candle_core::Error> {
             let half = spec.rope.dimensions / 2;

@@ -118,12 +118,7 @@ pub fn spec(header: &Header) -> Result<DecoderSpec, LoadError> {
         .tensors
         .get("token_embd.weight")
         .ok_or_else(|| header.fault("tensor `token_embd.weight` is missing"))?;
-    let scaling = keys.key("rope.scaling.type");
-    if let Some(kind) = header.text(&scaling)?
-        && kind != "none"
-    {
-        return Err(header.fault(format!("`{scaling}` is `{kind}`, which this engine does not apply yet")));
-    }
+    let linear_factor = linear_factor(&keys)?;
     let window = keys.count("attention.sliding_window")?.filter(|tokens| *tokens > 0);
     let spec = DecoderSpec {
         architecture: architecture.to_owned(),
@@ -139,6 +134,7 @@ pub fn spec(header: &Header) -> Result<DecoderSpec, LoadError> {
         rope: Rope {
             theta: narrow(keys.float("rope.freq_base")?.unwrap_or(family.default_theta)),
             local_theta: keys.float("rope.local_freq_base")?.or(family.local_theta).map(narrow),
+            linear_factor,
             dimensions: keys.count("rope.dimension_count")?.unwrap_or(head_dim),
             pairing: family.pairing,
         },
@@ -163,6 +159,32 @@ pub fn spec(header: &Header) -> Result<DecoderSpec, LoadError> {
     }
     check_tensors(header, &spec)?;
     Ok(spec)
+}
+
+/// What positions are divided by; scalings this engine does not apply are refused, since they change every answer.
+fn linear_factor(keys: &Keys<'_>) -> Result<Option<f32>, LoadError> {
+    let header = keys.header;
+    let scaling = keys.key("rope.scaling.type");
+    // Files from before there were types have one key.
+    let legacy = keys.float("rope.scale_linear")?.filter(|factor| (*factor - 1.0).abs() > f64::EPSILON);
+    let factor = match header.text(&scaling)? {
+        None | Some("none") => legacy,
+        Some("linear") => match keys.float("rope.scaling.factor")? {
+            None => {
+                return Err(
+                    header.fault(format!("`{scaling}` is `linear`, but `rope.scaling.factor` is missing"))
+                );
+            }
+            factor => factor,
+        },
+        Some(kind) => {
+            return Err(header.fault(format!(
+                "`{scaling}` is `{kind}`, expected `none` or `linear` (Llama 3's scaling comes as a tensor and is \
+                 applied); use a file without it"
+            )));
+        }
+    };
+    Ok(factor.map(narrow))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "model constants are f32 in every implementation")]

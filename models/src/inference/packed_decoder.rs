@@ -23,8 +23,9 @@ struct Layer {
     gate_up: Product,
     down: Product,
     post_feed_forward_norm: Option<Vec<f32>>,
-    /// [slots, kv heads, slot tokens, head width].
+    /// A slot after the other, each as the kernels lay its keys out.
     keys: Vec<f32>,
+    /// [slots, kv heads, slot tokens, head width].
     values: Vec<f32>,
     window: Option<usize>,
 }
@@ -87,7 +88,7 @@ impl PackedDecoder {
         shape: SlotShape,
         threads: usize,
     ) -> Result<Self, LoadError> {
-        let factors = rope_factors(tensors)?;
+        let factors = rope_factors(&spec, tensors)?;
         let rope = |theta, factors| RopeTable::new(theta, spec.rope.dimensions, shape.tokens, factors);
         let global = rope(spec.rope.theta, factors.as_deref());
         let local = spec.rope.local_theta.map(|theta| rope(theta, None));
@@ -134,7 +135,7 @@ impl PackedDecoder {
                 &mut buffers.normed,
             );
             products.multiply(&layer.query_key_value, &buffers.normed, tokens, &mut buffers.projected)?;
-            layer.prepare(batch, buffers, rope, spec, self.shape);
+            layer.prepare(batch, buffers, rope, spec, self.shape)?;
             layer.attend(batch, buffers, spec, self.shape, products.executor())?;
             products.multiply(&layer.output, &buffers.attended, tokens, &mut buffers.added)?;
             add(buffers, layer.post_attention_norm.as_deref(), spec.norm_epsilon);
@@ -213,7 +214,9 @@ fn layer(
     } else {
         None
     };
-    let kv = shape.slots * shape.tokens * spec.kv_width();
+    let size = || LoadError::Unsuitable("the KV cache does not fit the address space".to_owned());
+    let slot_keys = attention_shape(spec, shape).key_values().ok_or_else(size)?;
+    let key_values = slot_keys.checked_mul(shape.slots).ok_or_else(size)?;
     Ok(Layer {
         attention_norm: loader.vector(&name("attn_norm.weight"))?,
         query_key_value: loader.product(&query_key_value)?,
@@ -225,10 +228,21 @@ fn layer(
         gate_up: loader.product(&gate_up)?,
         down: loader.product(&[name("ffn_down.weight")])?,
         post_feed_forward_norm: loader.vector_if(spec.post_norms, &name("post_ffw_norm.weight"))?,
-        keys: vec![0.0; kv],
-        values: vec![0.0; kv],
+        keys: vec![0.0; key_values],
+        values: vec![0.0; shape.slots * shape.tokens * spec.kv_width()],
         window: spec.window_of(index),
     })
+}
+
+fn attention_shape(spec: &DecoderSpec, shape: SlotShape) -> AttentionShape {
+    AttentionShape {
+        heads: spec.heads,
+        kv_heads: spec.kv_heads,
+        head_dim: spec.head_dim,
+        slot_tokens: shape.tokens,
+        scale: 1.0 / (spec.head_dim as f32).sqrt(),
+        softcap: spec.attention_softcap,
+    }
 }
 
 impl Layer {
@@ -240,12 +254,14 @@ impl Layer {
         rope: &RopeTable,
         spec: &DecoderSpec,
         shape: SlotShape,
-    ) {
+    ) -> Result<(), KernelError> {
+        let attention = attention_shape(spec, shape);
+        let slot_keys = self.keys.len() / shape.slots;
         let (query_width, kv_width, width) = (spec.query_width(), spec.kv_width(), spec.head_dim);
         let mut rows = buffers.projected.chunks_exact_mut(query_width + 2 * kv_width);
         for run in &batch.runs {
             for position in run.start..run.start + run.count {
-                let Some(row) = rows.next() else { return };
+                let Some(row) = rows.next() else { return Ok(()) };
                 if let Some(bias) = &self.bias {
                     row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
                 }
@@ -257,17 +273,19 @@ impl Layer {
                 }
                 cpu_math::rotate(query, width, position, rope, spec.rope.pairing);
                 cpu_math::rotate(key, width, position, rope, spec.rope.pairing);
+                let slot = run.slot * slot_keys..(run.slot + 1) * slot_keys;
+                let slot = self.keys.get_mut(slot).unwrap_or_default();
                 for (head, (key, value)) in key.chunks_exact(width).zip(value.chunks_exact(width)).enumerate()
                 {
+                    attention.store_key(slot, head, position, key)?;
                     let at = ((run.slot * spec.kv_heads + head) * shape.tokens + position) * width;
-                    for (cache, new) in [(&mut self.keys, key), (&mut self.values, value)] {
-                        if let Some(cache) = cache.get_mut(at..at + width) {
-                            cache.copy_from_slice(new);
-                        }
+                    if let Some(cache) = self.values.get_mut(at..at + width) {
+                        cache.copy_from_slice(value);
                     }
                 }
             }
         }
+        Ok(())
     }
 
     fn attend(
@@ -278,14 +296,8 @@ impl Layer {
         shape: SlotShape,
         executor: &Executor,
     ) -> Result<(), KernelError> {
-        let attention = AttentionShape {
-            heads: spec.heads,
-            kv_heads: spec.kv_heads,
-            head_dim: spec.head_dim,
-            slot_tokens: shape.tokens,
-            scale: 1.0 / (spec.head_dim as f32).sqrt(),
-            softcap: spec.attention_softcap,
-        };
+        let attention = attention_shape(spec, shape);
+        let slot_keys = self.keys.len() / shape.slots;
         let slot_values = shape.tokens * spec.kv_width();
         let rows = buffers.projected.chunks_exact(spec.query_width() + 2 * spec.kv_width());
         let places = batch
@@ -295,11 +307,12 @@ impl Layer {
         let queries: Vec<Query<'_>> = rows
             .zip(places)
             .map(|(row, (slot, position))| {
-                let span = slot * slot_values..(slot + 1) * slot_values;
+                let keys = slot * slot_keys..(slot + 1) * slot_keys;
+                let values = slot * slot_values..(slot + 1) * slot_values;
                 Query {
                     heads: row.get(..spec.query_width()).unwrap_or_default(),
-                    keys: self.keys.get(span.clone()).unwrap_or_default(),
-                    values: self.values.get(span).unwrap_or_default(),
+                    keys: self.keys.get(keys).unwrap_or_default(),
+                    values: self.values.get(values).unwrap_or_default(),
                     first: self.window.map_or(0, |window| (position + 1).saturating_sub(window)),
                     end: position + 1,
                 }

@@ -17,11 +17,17 @@ use super::tensors::RawTensor;
 pub(crate) struct Products {
     executor: Executor,
     activations: QuantizedActivations,
+    /// What one of several matrices gave, before it goes to its columns.
+    part: Vec<f32>,
 }
 
 impl Products {
     pub(crate) fn new(threads: usize) -> Self {
-        Self { executor: Executor::new(threads), activations: QuantizedActivations::default() }
+        Self {
+            executor: Executor::new(threads),
+            activations: QuantizedActivations::default(),
+            part: Vec::new(),
+        }
     }
 
     /// The threads, for the work between products.
@@ -43,6 +49,24 @@ impl Products {
                 output.resize(tokens * matrix.rows(), 0.0);
                 self.executor.multiply(matrix, &self.activations, output)?;
             }
+            Weights::Mixed(matrices) => {
+                let rows: usize = matrices.iter().map(PackedMatrix::rows).sum();
+                let columns = matrices.first().map_or(1, PackedMatrix::columns);
+                self.activations.quantize(&self.executor, input, columns)?;
+                output.resize(tokens * rows, 0.0);
+                let mut first = 0;
+                for matrix in matrices {
+                    self.part.resize(tokens * matrix.rows(), 0.0);
+                    self.executor.multiply(matrix, &self.activations, &mut self.part)?;
+                    let parts = self.part.chunks_exact(matrix.rows());
+                    for (output, part) in output.chunks_exact_mut(rows).zip(parts) {
+                        if let Some(output) = output.get_mut(first..first + part.len()) {
+                            output.copy_from_slice(part);
+                        }
+                    }
+                    first += matrix.rows();
+                }
+            }
             Weights::Expanded(weights) => {
                 let input = Tensor::from_slice(input, (tokens, weights.dim(1)?), &Device::Cpu)?;
                 *output = input.matmul(&weights.t()?)?.flatten_all()?.to_vec1()?;
@@ -59,6 +83,8 @@ pub(crate) struct Product(Weights);
 #[derive(Debug)]
 enum Weights {
     Packed(PackedMatrix),
+    /// Tensors of several types, as `Q4_K_M` files have them: one matrix a type, rows in their order.
+    Mixed(Vec<PackedMatrix>),
     Expanded(Tensor),
 }
 
@@ -67,31 +93,46 @@ fn weight_type(dtype: GgmlDType) -> Option<WeightType> {
         GgmlDType::Q4_0 => Some(WeightType::Q4_0),
         GgmlDType::Q4_1 => Some(WeightType::Q4_1),
         GgmlDType::Q8_0 => Some(WeightType::Q8_0),
+        GgmlDType::Q4K => Some(WeightType::Q4K),
+        GgmlDType::Q6K => Some(WeightType::Q6K),
         _ => None,
     }
 }
 
-/// The tensors as one packed matrix; `None` where their types differ or cannot be packed.
-fn pack(name: &str, parts: &[RawTensor]) -> Result<Option<PackedMatrix>, LoadError> {
-    let Some(first) = parts.first() else { return Ok(None) };
-    let (Some(kind), &[_, columns]) = (weight_type(first.dtype), first.dims.as_slice()) else {
-        return Ok(None);
-    };
-    if parts.iter().any(|part| part.dtype != first.dtype) {
-        return Ok(None);
+/// The tensors as packed matrices, neighbours of one type in one; `None` where one cannot be packed.
+fn pack(name: &str, parts: &[RawTensor]) -> Result<Option<Vec<PackedMatrix>>, LoadError> {
+    let mut matrices = Vec::new();
+    for same in
+        parts.chunk_by(|left, right| left.dtype == right.dtype && left.dims.get(1) == right.dims.get(1))
+    {
+        let Some(first) = same.first() else { continue };
+        let (Some(kind), &[_, columns]) = (weight_type(first.dtype), first.dims.as_slice()) else {
+            return Ok(None);
+        };
+        let rows: Vec<(&[u8], usize)> = same
+            .iter()
+            .map(|part| (part.bytes.as_slice(), part.dims.first().copied().unwrap_or(0)))
+            .collect();
+        let matrix = PackedMatrix::pack(kind, &rows, columns)
+            .map_err(|source| LoadError::Packing { tensor: name.to_owned(), source })?;
+        matrices.push(matrix);
     }
-    let rows: Vec<(&[u8], usize)> =
-        parts.iter().map(|part| (part.bytes.as_slice(), part.dims.first().copied().unwrap_or(0))).collect();
-    PackedMatrix::pack(kind, &rows, columns)
-        .map(Some)
-        .map_err(|source| LoadError::Packing { tensor: name.to_owned(), source })
+    let columns = matrices.first().map(PackedMatrix::columns);
+    let alike = matrices.iter().all(|matrix| Some(matrix.columns()) == columns);
+    Ok((alike && columns.is_some()).then_some(matrices))
 }
 
 impl Product {
     /// Joins tensors of the same number of columns.
     pub(crate) fn new(name: &str, parts: Vec<RawTensor>) -> Result<Self, LoadError> {
-        if let Some(matrix) = pack(name, &parts)? {
-            return Ok(Self(Weights::Packed(matrix)));
+        if let Some(mut matrices) = pack(name, &parts)? {
+            return Ok(Self(match (matrices.pop(), matrices.is_empty()) {
+                (Some(matrix), true) => Weights::Packed(matrix),
+                (last, _) => {
+                    matrices.extend(last);
+                    Weights::Mixed(matrices)
+                }
+            }));
         }
         let parts = parts
             .into_iter()
@@ -129,6 +170,9 @@ impl Embedding {
                 for (token, row) in tokens.iter().zip(output.chunks_exact_mut(matrix.columns())) {
                     matrix.dequantize_row(*token as usize, row)?;
                 }
+            }
+            Self::Head(Product(Weights::Mixed(_))) => {
+                return Err(StepError::Batch("an embedding table of several types".to_owned()));
             }
             Self::Head(Product(Weights::Expanded(table))) => {
                 *output = table.index_select(&ids(tokens)?, 0)?.flatten_all()?.to_vec1()?;

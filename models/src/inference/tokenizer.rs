@@ -57,6 +57,10 @@ impl TextCodec {
 
     /// The vocabulary of a GGUF header, which must have `vocabulary` entries at most.
     pub(crate) fn from_header(header: &Header, vocabulary: usize) -> Result<Self, LoadError> {
+        // llama.cpp's word for a model that only knows ids: what our own tool writes for comparisons.
+        if matches!(header.text("tokenizer.ggml.model")?, Some("none" | "no_vocab")) {
+            return Self::bytes(vocabulary);
+        }
         let Some(Value::Texts(tokens)) = header.metadata.get("tokenizer.ggml.tokens") else {
             return Err(header.fault("`tokenizer.ggml.tokens` is missing or not a list of texts"));
         };

@@ -109,3 +109,12 @@ fn phi3_equals_candle() {
 fn gemma3_equals_candle_but_for_its_activation() {
     compare("gemma3", |spec| spec.activation = Activation::Silu);
 }
+
+#[test]
+fn linear_rope_scaling_is_read_from_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = small::spec("llama");
+    spec.rope.linear_factor = Some(4.0);
+    let path = small::write(folder.path(), &spec, GgmlDType::F32, 3);
+    assert_eq!(gguf_spec::spec(&Header::read(&path).unwrap()).unwrap(), spec);
+}

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what went wrong by panicking")]
 
 mod common;
+mod decoders;
 mod families;
 mod golden_tokens;
 mod hostile;

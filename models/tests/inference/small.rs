@@ -89,6 +89,10 @@ fn metadata(spec: &DecoderSpec) -> Vec<(String, Value)> {
     if let Some(window) = spec.sliding_window {
         all.push((key("attention.sliding_window"), count(window.tokens)));
     }
+    if let Some(factor) = spec.rope.linear_factor {
+        all.push((key("rope.scaling.type"), Value::String("linear".to_owned())));
+        all.push((key("rope.scaling.factor"), Value::F32(factor)));
+    }
     all.extend(tokenizer());
     all
 }
