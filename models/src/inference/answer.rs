@@ -43,6 +43,8 @@ pub(crate) struct Answer {
     text: TextStream,
     ignore_eos: bool,
     prompt_tokens: usize,
+    /// Tokens of the prompt that were found in the prefix cache.
+    pub(crate) cached_tokens: usize,
     output_tokens: usize,
     limit: usize,
 }
@@ -61,6 +63,7 @@ impl Answer {
             text: TextStream::new(request.stop),
             ignore_eos: request.ignore_eos,
             prompt_tokens,
+            cached_tokens: 0,
             output_tokens: 0,
             limit,
         }
@@ -103,8 +106,8 @@ impl Answer {
         let text = (!text.is_empty()).then_some(text);
         outbox.push(&self.events, Event::Token { id: token, text, at });
         let Some(reason) = reason else { return Outcome::Goes(token) };
-        let (prompt_tokens, output_tokens) = (self.prompt_tokens, self.output_tokens);
-        let done = Event::Done { reason, prompt_tokens, cached_tokens: 0, output_tokens, at };
+        let Self { prompt_tokens, cached_tokens, output_tokens, .. } = *self;
+        let done = Event::Done { reason, prompt_tokens, cached_tokens, output_tokens, at };
         outbox.push(&self.events, done);
         Outcome::Ends
     }

@@ -87,6 +87,18 @@ pub trait Decoder: Send {
     ///
     /// A step is the same for a sequence whatever else is in the batch.
     fn step(&mut self, batch: &StepBatch, logits: &mut Vec<f32>) -> Result<(), StepError>;
+    /// Copies keys and values of a slot's first tokens to another slot.
+    fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), StepError>;
+}
+
+/// Checks a copy against the room there is.
+pub(crate) fn check_copy(shape: SlotShape, from: usize, to: usize, tokens: usize) -> Result<(), StepError> {
+    if from >= shape.slots || to >= shape.slots || tokens > shape.tokens {
+        return Err(StepError::Batch(format!(
+            "copy of {tokens} tokens from slot {from} to {to} in {shape:?}"
+        )));
+    }
+    Ok(())
 }
 
 impl StepBatch {

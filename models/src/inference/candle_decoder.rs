@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{D, Device, Module, Tensor};
 
-use super::batch::{Decoder, RopeTable, Run, SlotShape, StepBatch, StepError, rope_factors};
+use super::batch::{Decoder, RopeTable, Run, SlotShape, StepBatch, StepError, check_copy, rope_factors};
 use super::load::LoadError;
 use super::tensors::TensorSource;
 use crate::spec::{Activation, DecoderSpec, RopePairing};
@@ -399,6 +399,18 @@ impl Decoder for CandleDecoder {
         logits.clear();
         if let Some(rows) = self.forward(batch)? {
             *logits = rows.flatten_all()?.to_vec1()?;
+        }
+        Ok(())
+    }
+
+    fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), StepError> {
+        check_copy(self.shape, from, to, tokens)?;
+        for layer in &self.layers {
+            if let (Some(source), Some(target)) = (layer.slots.get(from), layer.slots.get(to)) {
+                for (source, target) in [(&source.0, &target.0), (&source.1, &target.1)] {
+                    target.slice_set(&source.narrow(1, 0, tokens)?.contiguous()?, 1, 0)?;
+                }
+            }
         }
         Ok(())
     }

@@ -57,6 +57,7 @@ struct Shared {
 
 struct Submission {
     tokens: Vec<u32>,
+    priority: u8,
     answer: Answer,
 }
 
@@ -97,7 +98,7 @@ impl Engine {
         let (sender, receiver) = channel();
         let worker = Worker {
             decoder,
-            scheduler: Scheduler::new(settings.slots(), settings.token_budget),
+            scheduler: Scheduler::new(settings.slots(), settings.token_budget, settings.prefix_cache),
             outbox: Outbox::default(),
             codec: Arc::clone(&codec),
             shared: Arc::clone(&shared),
@@ -137,6 +138,7 @@ impl Engine {
         self.check_prompt(&tokens)?;
         let limit = request.max_tokens.min(self.settings.max_context - tokens.len());
         let (sender, receiver) = unbounded_channel();
+        let priority = request.priority;
         let answer = Answer::new(request, tokens.len(), limit, sender);
         let queue = &self.shared.queued;
         queue
@@ -145,8 +147,9 @@ impl Engine {
             })
             .map_err(SubmitError::QueueFull)?;
         let submissions = self.submissions.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent =
-            submissions.as_ref().is_some_and(|sender| sender.send(Submission { tokens, answer }).is_ok());
+        let sent = submissions
+            .as_ref()
+            .is_some_and(|sender| sender.send(Submission { tokens, priority, answer }).is_ok());
         if sent {
             return Ok(EventStream::new(receiver));
         }
@@ -255,17 +258,21 @@ impl Worker {
     fn take_submissions(&mut self, submissions: &Receiver<Submission>) -> bool {
         if self.scheduler.is_idle() {
             match submissions.recv() {
-                Ok(submission) => self.scheduler.enqueue(submission.tokens, submission.answer),
+                Ok(submission) => self.enqueue(submission),
                 Err(_) => return false,
             }
         }
         loop {
             match submissions.try_recv() {
-                Ok(submission) => self.scheduler.enqueue(submission.tokens, submission.answer),
+                Ok(submission) => self.enqueue(submission),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
+    }
+
+    fn enqueue(&mut self, submission: Submission) {
+        self.scheduler.enqueue(submission.tokens, submission.priority, submission.answer);
     }
 
     fn step(&mut self, batch: &mut StepBatch, logits: &mut Vec<f32>) {
@@ -278,8 +285,14 @@ impl Worker {
         self.settle_queue(waiting);
         let before = Instant::now();
         let decoder = &mut self.decoder;
+        let copies = self.scheduler.take_copies();
         // A panic in a tensor library must not leave callers waiting for ever.
-        let result = catch_unwind(AssertUnwindSafe(|| decoder.step(batch, logits)));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            for copy in copies {
+                decoder.copy_prefix(copy.from, copy.to, copy.tokens)?;
+            }
+            decoder.step(batch, logits)
+        }));
         let decoding = before.elapsed();
         let failure = match result {
             Ok(Ok(())) => None,
@@ -297,6 +310,7 @@ impl Worker {
         let (codec, outbox) = (&self.codec, &mut self.outbox);
         let rows = logits.chunks_exact(self.decoder.spec().vocabulary);
         self.scheduler.complete(batch, rows, |sequence, row| {
+            sequence.owner.cached_tokens = sequence.cached;
             match sequence.owner.advance(row, codec, at, outbox) {
                 Outcome::Goes(token) => Verdict::Continue(token),
                 Outcome::Ends => Verdict::Leave,

@@ -1,9 +1,9 @@
 //! The decoder for the processor: plain f32 rows between packed matrix products, no tensor library in
 //! between, nothing allocated in a step once the buffers have grown.
 
-use breakeven_kernels::{AttentionShape, Executor, KernelError, Query};
+use breakeven_kernels::{AttentionShape, Executor, KEY_SPAN, KernelError, Query};
 
-use super::batch::{Decoder, RopeTable, SlotShape, StepBatch, StepError, rope_factors};
+use super::batch::{Decoder, RopeTable, SlotShape, StepBatch, StepError, check_copy, rope_factors};
 use super::cpu_math;
 use super::load::LoadError;
 use super::product::{Embedding, Product, Products};
@@ -339,5 +339,24 @@ impl Decoder for PackedDecoder {
     fn step(&mut self, batch: &StepBatch, logits: &mut Vec<f32>) -> Result<(), StepError> {
         batch.check(self.spec.vocabulary, self.shape)?;
         self.forward(batch, logits)
+    }
+
+    fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), StepError> {
+        check_copy(self.shape, from, to, tokens)?;
+        let (heads, width) = (self.spec.kv_heads, self.spec.head_dim);
+        for layer in &mut self.layers {
+            let head_keys = layer.keys.len() / self.shape.slots / heads;
+            let head_values = self.shape.tokens * width;
+            // Whole spans of keys: what is not the prefix's own is written before it is read.
+            let key_count = tokens.div_ceil(KEY_SPAN) * KEY_SPAN * width;
+            for head in 0..heads {
+                let (source, target) = (from * heads + head, to * heads + head);
+                let start = source * head_keys;
+                layer.keys.copy_within(start..start + key_count, target * head_keys);
+                let start = source * head_values;
+                layer.values.copy_within(start..start + tokens * width, target * head_values);
+            }
+        }
+        Ok(())
     }
 }

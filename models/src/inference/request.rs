@@ -33,12 +33,22 @@ pub struct GenerateRequest {
     pub ignore_eos: bool,
     /// Seed of random sampling.
     pub seed: u64,
+    /// Requests of a higher priority leave the queue first; running ones are not put out for them.
+    pub priority: u8,
 }
 
 impl GenerateRequest {
     /// A greedy request.
     pub fn new(prompt: Prompt, max_tokens: usize) -> Self {
-        Self { prompt, max_tokens, sampling: Sampling::Greedy, stop: Vec::new(), ignore_eos: false, seed: 0 }
+        Self {
+            prompt,
+            max_tokens,
+            sampling: Sampling::Greedy,
+            stop: Vec::new(),
+            ignore_eos: false,
+            seed: 0,
+            priority: 0,
+        }
     }
 }
 

@@ -3,11 +3,26 @@
 //! Decoding sequences come first, one token each, so that running answers keep their pace; what is left of
 //! the token budget goes to prompts in order of arrival, cut into chunks (Sarathi-Serve, arXiv:2403.02310).
 //! A slot holds a whole context, so a running sequence never has to be put out again.
+//!
+//! With the prefix cache on, a slot's tokens are remembered after its sequence has left. A sequence that is
+//! admitted takes over the free slot that shares the longest beginning with it, or gets a copy of the
+//! beginning of a running one, and computes only the rest.
 
 use std::collections::VecDeque;
 
 use super::batch::{SlotShape, StepBatch};
 use super::steps::StepRecord;
+
+/// Shorter common beginnings are computed anew: a chat template alone makes some.
+const SHORTEST_PREFIX: usize = 16;
+
+/// Keys and values to copy before the next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlotCopy {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) tokens: usize,
+}
 
 /// A sequence as the scheduler sees it; `T` is whatever its owner needs to go on with it.
 #[derive(Debug)]
@@ -16,7 +31,10 @@ pub(crate) struct Sequence<T> {
     pub(crate) tokens: Vec<u32>,
     /// Tokens whose keys and values are in the slot.
     computed: usize,
+    /// Of these, found in a slot when the sequence was admitted.
+    pub(crate) cached: usize,
     slot: usize,
+    priority: u8,
     pub(crate) owner: T,
 }
 
@@ -34,6 +52,9 @@ pub(crate) struct Scheduler<T> {
     running: Vec<Sequence<T>>,
     free_slots: Vec<usize>,
     token_budget: usize,
+    /// Tokens left behind in each free slot, where the prefix cache is on.
+    left_behind: Option<Vec<Vec<u32>>>,
+    copies: Vec<SlotCopy>,
 }
 
 /// What to do with a sequence after its token was sampled.
@@ -46,18 +67,27 @@ pub(crate) enum Verdict {
 }
 
 impl<T> Scheduler<T> {
-    pub(crate) fn new(shape: SlotShape, token_budget: usize) -> Self {
+    pub(crate) fn new(shape: SlotShape, token_budget: usize, prefix_cache: bool) -> Self {
         Self {
             waiting: VecDeque::new(),
             running: Vec::new(),
             free_slots: (0..shape.slots).rev().collect(),
             token_budget,
+            left_behind: prefix_cache.then(|| vec![Vec::new(); shape.slots]),
+            copies: Vec::new(),
         }
     }
 
-    /// Puts a sequence at the end of the queue.
-    pub(crate) fn enqueue(&mut self, tokens: Vec<u32>, owner: T) {
-        self.waiting.push_back(Sequence { tokens, computed: 0, slot: usize::MAX, owner });
+    /// Puts a sequence into the queue, behind all of its priority and higher ones.
+    pub(crate) fn enqueue(&mut self, tokens: Vec<u32>, priority: u8, owner: T) {
+        let at = self.waiting.partition_point(|waiting| waiting.priority >= priority);
+        let slot = usize::MAX;
+        self.waiting.insert(at, Sequence { tokens, computed: 0, cached: 0, slot, priority, owner });
+    }
+
+    /// What to copy before the step planned last, in this order.
+    pub(crate) fn take_copies(&mut self) -> Vec<SlotCopy> {
+        std::mem::take(&mut self.copies)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -80,11 +110,12 @@ impl<T> Scheduler<T> {
     /// Lets go of sequences, waiting or running, that nobody wants any more.
     pub(crate) fn drop_where(&mut self, unwanted: impl Fn(&T) -> bool) {
         self.waiting.retain(|sequence| !unwanted(&sequence.owner));
-        let free_slots = &mut self.free_slots;
+        let (free_slots, left_behind) = (&mut self.free_slots, &mut self.left_behind);
         self.running.retain(|sequence| {
             let gone = unwanted(&sequence.owner);
             if gone {
                 free_slots.push(sequence.slot);
+                leave(left_behind, sequence);
             }
             !gone
         });
@@ -93,6 +124,11 @@ impl<T> Scheduler<T> {
     /// Empties the slots; the sequences that ran are returned, those that wait stay.
     pub(crate) fn evict_running(&mut self) -> Vec<Sequence<T>> {
         self.free_slots.extend(self.running.iter().map(|sequence| sequence.slot));
+        // The step that failed may have left anything in the slots.
+        for left in self.left_behind.iter_mut().flatten() {
+            left.clear();
+        }
+        self.copies.clear();
         std::mem::take(&mut self.running)
     }
 
@@ -143,13 +179,52 @@ impl<T> Scheduler<T> {
 
     /// Gives the first waiting sequence a slot.
     fn admit(&mut self) -> bool {
-        let Some(slot) = self.free_slots.pop() else { return false };
-        let Some(sequence) = self.waiting.pop_front() else {
-            self.free_slots.push(slot);
+        if self.free_slots.is_empty() {
             return false;
-        };
+        }
+        let Some(mut sequence) = self.waiting.pop_front() else { return false };
+        let (from, cached) = self.longest_prefix(&sequence.tokens);
+        let at = self.free_slots.iter().position(|slot| Some(*slot) == from);
+        let at = at.unwrap_or_else(|| self.least_worth_keeping());
+        // The slot last given back goes out first, as it is the one whose memory is near.
+        let slot = self.free_slots.remove(at);
+        if let Some(from) = from.filter(|from| *from != slot) {
+            self.copies.push(SlotCopy { from, to: slot, tokens: cached });
+        }
+        if let Some(left) = self.left_behind.as_mut().and_then(|left| left.get_mut(slot)) {
+            left.clear();
+        }
+        sequence.computed = cached;
+        sequence.cached = cached;
         self.running.push(Sequence { slot, ..sequence });
         true
+    }
+
+    /// The slot, free or running, that begins with the most of these tokens, and how many. One token is always left
+    /// to compute, since its logits are wanted.
+    fn longest_prefix(&self, tokens: &[u32]) -> (Option<usize>, usize) {
+        let Some(left_behind) = &self.left_behind else { return (None, 0) };
+        let free =
+            self.free_slots.iter().filter_map(|slot| Some((*slot, left_behind.get(*slot)?.as_slice())));
+        let running = self
+            .running
+            .iter()
+            .filter_map(|sequence| Some((sequence.slot, sequence.tokens.get(..sequence.computed)?)));
+        let most = tokens.len().saturating_sub(1);
+        let common = |held: &[u32]| held.iter().zip(tokens).take_while(|(a, b)| a == b).count().min(most);
+        free.chain(running)
+            .map(|(slot, held)| (Some(slot), common(held)))
+            .filter(|(_, count)| *count >= SHORTEST_PREFIX)
+            .reduce(|best, next| if next.1 > best.1 { next } else { best })
+            .unwrap_or((None, 0))
+    }
+
+    /// Index of the free slot that holds least; among equals the one given back last.
+    fn least_worth_keeping(&self) -> usize {
+        let held =
+            |slot: usize| self.left_behind.as_ref().and_then(|left| left.get(slot)).map_or(0, Vec::len);
+        let indexed = self.free_slots.iter().enumerate().rev();
+        indexed.min_by_key(|(_, slot)| held(**slot)).map_or(0, |(at, _)| at)
     }
 
     /// Books a finished step: `decide` gets each sequence whose logits were computed, with its row.
@@ -172,10 +247,19 @@ impl<T> Scheduler<T> {
                 Verdict::Continue(token) => sequence.tokens.push(token),
                 Verdict::Leave => {
                     self.free_slots.push(run.slot);
+                    leave(&mut self.left_behind, sequence);
                     self.running.remove(at);
                 }
             }
         }
+    }
+}
+
+/// Remembers what a sequence that goes leaves in its slot.
+fn leave<T>(left_behind: &mut Option<Vec<Vec<u32>>>, sequence: &Sequence<T>) {
+    if let Some(left) = left_behind.as_mut().and_then(|left| left.get_mut(sequence.slot)) {
+        left.clear();
+        left.extend_from_slice(sequence.tokens.get(..sequence.computed).unwrap_or_default());
     }
 }
 
@@ -196,11 +280,11 @@ mod tests {
 
     #[test]
     fn decoding_goes_first_and_prompts_fill_the_rest_in_order() {
-        let mut scheduler = Scheduler::new(SHAPE, 4);
+        let mut scheduler = Scheduler::new(SHAPE, 4, false);
         let mut batch = StepBatch::default();
-        scheduler.enqueue(vec![1, 2, 3], 0);
-        scheduler.enqueue(vec![1; 6], 1);
-        scheduler.enqueue(vec![1], 2);
+        scheduler.enqueue(vec![1, 2, 3], 0, 0);
+        scheduler.enqueue(vec![1; 6], 0, 1);
+        scheduler.enqueue(vec![1], 0, 2);
         let record = scheduler.plan(&mut batch).unwrap();
         assert_eq!(runs(&batch), [(0, 0, 3, true), (1, 0, 1, false)]);
         assert_eq!((record.prefill_tokens, record.decoding_sequences, record.context_tokens), (4, 0, 4));
@@ -217,16 +301,56 @@ mod tests {
 
     #[test]
     fn a_dropped_sequence_frees_its_slot_for_the_next() {
-        let mut scheduler = Scheduler::new(SlotShape { slots: 1, tokens: 8 }, 8);
+        let mut scheduler = Scheduler::new(SlotShape { slots: 1, tokens: 8 }, 8, false);
         let mut batch = StepBatch::default();
-        scheduler.enqueue(vec![1, 2], 0);
-        scheduler.enqueue(vec![3], 1);
+        scheduler.enqueue(vec![1, 2], 0, 0);
+        scheduler.enqueue(vec![3], 0, 1);
         scheduler.plan(&mut batch);
         step(&mut scheduler, &batch);
         scheduler.drop_where(|owner| *owner == 0);
         assert_eq!(scheduler.kv_tokens(), 0);
         scheduler.plan(&mut batch).unwrap();
         assert_eq!((batch.tokens.as_slice(), runs(&batch)), (&[3][..], vec![(0, 0, 1, true)]));
+    }
+
+    #[test]
+    fn higher_priority_waits_less_and_equals_keep_their_order() {
+        let mut scheduler = Scheduler::new(SlotShape { slots: 9, tokens: 8 }, 9, false);
+        for (priority, owner) in [(0, 0), (2, 1), (1, 2), (2, 3), (0, 4)] {
+            scheduler.enqueue(vec![1], priority, owner);
+        }
+        let mut batch = StepBatch::default();
+        scheduler.plan(&mut batch).unwrap();
+        let owners: Vec<usize> = scheduler.drain().map(|sequence| sequence.owner).collect();
+        assert_eq!(owners, [1, 3, 2, 0, 4]);
+    }
+
+    #[test]
+    fn a_shared_beginning_is_computed_once() {
+        let mut scheduler = Scheduler::new(SHAPE, 64, true);
+        let mut batch = StepBatch::default();
+        let prompt = |last: u32| (0..20).chain([last]).collect::<Vec<u32>>();
+        scheduler.enqueue(prompt(50), 0, 0);
+        scheduler.plan(&mut batch).unwrap();
+        assert_eq!(runs(&batch), [(0, 0, 21, true)]);
+        step(&mut scheduler, &batch);
+        // The first runs on: the second gets a copy of what both begin with.
+        scheduler.enqueue(prompt(51), 0, 1);
+        scheduler.plan(&mut batch).unwrap();
+        assert_eq!(scheduler.take_copies(), [SlotCopy { from: 0, to: 1, tokens: 20 }]);
+        assert_eq!(runs(&batch), [(0, 21, 1, true), (1, 20, 1, true)]);
+        step(&mut scheduler, &batch);
+        // Both have left: the third goes on in the slot that the second left, and computes its own last token.
+        scheduler.drop_where(|_| true);
+        scheduler.enqueue(prompt(51), 0, 2);
+        scheduler.plan(&mut batch).unwrap();
+        assert_eq!(scheduler.take_copies(), []);
+        assert_eq!(runs(&batch), [(1, 20, 1, true)]);
+        // After a failed step nothing is trusted.
+        scheduler.evict_running();
+        scheduler.enqueue(prompt(51), 0, 3);
+        scheduler.plan(&mut batch).unwrap();
+        assert_eq!(batch.tokens.len(), 21);
     }
 
     proptest! {
@@ -237,10 +361,10 @@ mod tests {
             extra in 1usize..6,
         ) {
             let shape = SlotShape { slots, tokens: 32 };
-            let mut scheduler = Scheduler::new(shape, slots + extra);
+            let mut scheduler = Scheduler::new(shape, slots + extra, false);
             let mut batch = StepBatch::default();
             for (owner, length) in prompts.iter().enumerate() {
-                scheduler.enqueue(vec![5; *length], owner);
+                scheduler.enqueue(vec![5; *length], 0, owner);
             }
             let mut finished = Vec::new();
             let mut slot_tokens = vec![0; slots];

@@ -69,6 +69,9 @@ pub struct EngineSettings {
     pub max_queue: usize,
     /// Most memory for keys and values.
     pub kv_memory_bytes: u64,
+    /// Whether prompts that begin alike share what was computed for the beginning. Off in benchmarks: their
+    /// prompts repeat from level to level, and hits would flatter every level but the first.
+    pub prefix_cache: bool,
     /// Implementation of the matrix products.
     pub backend: Backend,
     /// Where the model runs.
@@ -84,6 +87,7 @@ impl Default for EngineSettings {
             token_budget: 128,
             max_queue: 4096,
             kv_memory_bytes: 4 << 30,
+            prefix_cache: false,
             backend: Backend::Packed,
             device: DeviceChoice::Cpu,
         }

@@ -8,6 +8,7 @@ mod decoders;
 mod families;
 mod golden_tokens;
 mod hostile;
+mod llama_cpp;
 mod schedules;
 mod service;
 mod small;

@@ -2,7 +2,7 @@
 //! cut into chunks, or how long they had to wait for a slot.
 
 use breakeven_models::inference::{
-    Backend, Engine, EngineSettings, GenerateRequest, GgmlDType, LoadedModel, Prompt,
+    Backend, Engine, EngineSettings, Event, GenerateRequest, GgmlDType, LoadedModel, Prompt,
 };
 use proptest::prelude::*;
 
@@ -23,7 +23,19 @@ fn job() -> impl Strategy<Value = Job> {
 }
 
 fn engine(family: &str, backend: Backend, quantization: GgmlDType, slots: usize, budget: usize) -> Engine {
+    engine_with(family, backend, quantization, slots, budget, false)
+}
+
+fn engine_with(
+    family: &str,
+    backend: Backend,
+    quantization: GgmlDType,
+    slots: usize,
+    budget: usize,
+    prefix_cache: bool,
+) -> Engine {
     let settings = EngineSettings {
+        prefix_cache,
         backend,
         max_sequences: slots,
         max_context: 96,
@@ -91,5 +103,60 @@ proptest! {
     #[test]
     fn gemma3_with_its_window_on_candle(jobs in prop::collection::vec(job(), 1..5), slots in 1usize..4, extra in 1usize..40) {
         check("gemma3", Backend::Candle, GgmlDType::F32, &jobs, slots, extra)?;
+    }
+}
+
+/// Prompts that begin alike, through the prefix cache, with some cancelled half way: the tokens are those of each alone.
+fn check_shared(
+    backend: Backend,
+    quantization: GgmlDType,
+    tails: &[Vec<u32>],
+    slots: usize,
+    budget: usize,
+) -> Result<usize, TestCaseError> {
+    let shared: Vec<u32> = (0..40).map(|at| at * 7 % 256).collect();
+    let jobs = tails.iter().enumerate().map(|(index, tail)| {
+        let prompt = shared[..40 - index % 3 * 10].iter().chain(tail).copied().collect();
+        Job { prompt, max_tokens: 6, after: 0 }
+    });
+    let jobs: Vec<Job> = jobs.collect();
+    let alone = engine("llama", backend, quantization, 1, 128);
+    let expected: Vec<_> = jobs.iter().map(|job| answer(&alone, request(job))).collect();
+    let cached = engine_with("llama", backend, quantization, slots, slots + budget, true);
+    let mut hits = 0;
+    for (index, (job, expected)) in jobs.iter().zip(&expected).enumerate() {
+        // Every third has a companion that gives up after its first token.
+        let mut companion = (index % 3 == 2).then(|| cached.submit(request(job)).unwrap());
+        let mut stream = cached.submit(request(job)).unwrap();
+        drop(companion.take().map(|mut stream| stream.blocking_next()));
+        let mut tokens = Vec::new();
+        loop {
+            match stream.blocking_next().unwrap() {
+                Event::Token { id, .. } => tokens.push(id),
+                Event::Done { cached_tokens, prompt_tokens, .. } => {
+                    prop_assert!(cached_tokens < prompt_tokens);
+                    hits += cached_tokens;
+                    break;
+                }
+                Event::Failed { error } => return Err(TestCaseError::fail(error.to_string())),
+            }
+        }
+        prop_assert_eq!(&tokens, &expected.tokens);
+    }
+    Ok(hits)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn a_shared_prefix_changes_no_token(
+        tails in prop::collection::vec(prop::collection::vec(0u32..256, 1..30), 2..6),
+        slots in 1usize..4,
+        budget in 1usize..40,
+    ) {
+        let hits = check_shared(Backend::Packed, GgmlDType::Q8_0, &tails, slots, budget)?;
+        prop_assert!(hits > 0, "nothing was ever found in the cache");
+        let hits = check_shared(Backend::Candle, GgmlDType::F32, &tails, slots, budget)?;
+        prop_assert!(hits > 0, "nothing was ever found in the cache");
     }
 }
