@@ -107,8 +107,8 @@ pub(crate) struct BenchArguments {
 pub(crate) enum BenchPart {
     /// The engine alone: prefill and decode speed by prompt length and batch, with the roofline share beside each
     ///
-    /// In llama-bench's and llama-batched-bench's terms: B sequences of P tokens are prefilled (S_PP), then decode T
-    /// tokens each together (S_TG). No sampling, no queue, no load.
+    /// In llama-bench's and llama-batched-bench's terms: B sequences of P tokens are prefilled (`S_PP`), then decode T
+    /// tokens each together (`S_TG`). No sampling, no queue, no load.
     #[command(after_help = "Example: breakeven bench engine --batch 1,8,32 --json engine.json")]
     Engine(BenchEngineArguments),
 }

@@ -180,11 +180,11 @@ impl PackedMatrix {
                 }
                 continue;
             }
-            for column in 0..BLOCK {
+            for (column, output) in output.iter_mut().enumerate() {
                 let (upper, column_in_half) = (column >= BLOCK / 2, column % (BLOCK / 2));
                 let byte = four(column_in_half / 4)[column_in_half % 4];
                 let nibble = if upper { byte >> 4 } else { byte & 15 };
-                output[column] = match self.weight_type {
+                *output = match self.weight_type {
                     WeightType::Q4_0 => (f32::from(nibble) - 8.0) * scale,
                     WeightType::Q4_1 => f32::from(nibble) * scale + factors[TILE + lane].to_f32(),
                     WeightType::Q4K => {

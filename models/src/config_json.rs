@@ -151,6 +151,7 @@ fn family_spec(family: &str, config: &Config) -> Result<DecoderSpec, ConfigError
         rope: Rope {
             theta: config.rope_theta.unwrap_or(if gemma { 1_000_000.0 } else { 10_000.0 }),
             local_theta: gemma.then(|| config.rope_local_base_freq.unwrap_or(10_000.0)),
+            linear_factor: None,
             dimensions: rotated.unwrap_or(0),
             // Checkpoints of this format hold rotated halves in every family; GGUF's writer permutes those of `llama`.
             pairing: RopePairing::Halves,

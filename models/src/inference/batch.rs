@@ -160,7 +160,9 @@ pub(crate) fn rope_factors(
     let mut factors = if tensors.has(NAME) { Some(tensors.read(NAME)?.into_f32(NAME)?) } else { None };
     if let Some(linear) = spec.rope.linear_factor {
         let factors = factors.get_or_insert_with(|| vec![1.0; spec.rope.dimensions / 2]);
-        factors.iter_mut().for_each(|factor| *factor *= linear);
+        for factor in factors.iter_mut() {
+            *factor *= linear;
+        }
     }
     Ok(factors)
 }
