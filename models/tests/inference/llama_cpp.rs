@@ -64,6 +64,7 @@ fn greedy_tokens_are_llama_cpps_but_for_near_ties() {
     );
 }
 
-/// Answers that are the same to the end, and tokens before the first difference, when this was recorded.
-const SAME: usize = 1;
-const COMPARED: usize = 100;
+/// A little under what held when this was recorded: 4 answers, and 323 tokens before a first difference, each of which lay
+/// at a lead of 0.21 or less.
+const SAME: usize = 3;
+const COMPARED: usize = 250;
