@@ -1,5 +1,5 @@
-//! Ten prompts, 64 greedy tokens each, beside what llama.cpp said for the same file (tests/golden/llama_cpp_greedy.jsonl,
-//! made by scripts/oracles/llama_cpp_greedy.cpp).
+//! Ten prompts, 64 greedy tokens each, beside what llama.cpp said for the same file (`tests/golden/llama_cpp_greedy.jsonl`,
+//! made by `scripts/oracles/llama_cpp_greedy.cpp`).
 //!
 //! llama.cpp keeps keys and values in 16 bits and adds in another order, so near-ties may fall differently. The
 //! answers must be the same up to the first token that won by less than [`NEAR_TIE`], and there ours must be one of the
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::common::{answer, golden_path, real_engine};
 
 /// A lead in logits that rounding may turn round: activations are rounded to 8 bits before every product, and the last
-/// bit of a sum then moves a logit by some tenths (see golden_tokens.rs).
+/// bit of a sum then moves a logit by some tenths (see `golden_tokens.rs`).
 const NEAR_TIE: f32 = 0.5;
 
 #[derive(Debug, Deserialize)]
