@@ -43,7 +43,7 @@ fn activations(seed: u64, count: usize) -> Vec<f32> {
 fn weights(seed: u64, kind: WeightType, rows: usize, columns: usize) -> Vec<u8> {
     let mut next = noise(seed);
     let mut bytes = Vec::new();
-    let mut factor = |next: &mut dyn FnMut() -> u64| (0x2000 | (next() as u16 & 0x8fff)).to_le_bytes();
+    let factor = |next: &mut dyn FnMut() -> u64| (0x2000 | (next() as u16 & 0x8fff)).to_le_bytes();
     for _ in 0..rows * columns / kind.block() {
         let factors = match kind {
             WeightType::Q4_0 | WeightType::Q8_0 => 1,
