@@ -29,6 +29,7 @@ use crate::{
     journal::{self, Asked, Opened},
     load, model, plan, policy,
     progress::Bars,
+    self_check,
 };
 
 /// Life of a request where the product file sets none.
@@ -37,6 +38,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) fn bench(arguments: &BenchArguments) -> Result<Answer> {
     if let Some(BenchPart::Engine(engine)) = &arguments.part {
         return bench_engine::bench_engine(engine);
+    }
+    if arguments.self_check {
+        return self_check::print(&load_runtime()?);
     }
     let file = arguments.product.as_deref().context("bench needs a product file")?;
     let product = plan::read_product(file)?;
@@ -57,11 +61,7 @@ pub(crate) fn measure(
     let machine = detect();
     console::note(&format!("Machine: {}", hardware::line(&machine)));
     let seed = measuring.seed.unwrap_or(product.bench.seed);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the load generator's threads")?;
+    let runtime = load_runtime()?;
     let mut subject = subject(product, file, measuring, seed, out, &runtime)?;
     let meter;
     (subject.target, meter) = policy::applied(product, subject.target)?;
@@ -86,6 +86,7 @@ pub(crate) fn measure(
         target: serde_json::to_value(&subject.record)?,
     };
     let Opened { mut journal, run_id, started: began } = journal::open(out, measuring.resume, asked)?;
+    let self_check = runtime.block_on(self_check::quietly());
     let mut of_sweep = subject.source.beside(seed.wrapping_add(1));
     let sweep_plan = measuring.load.sweep(&run_plan)?;
     let mut bars = Bars::new(run_plan.durations);
@@ -124,6 +125,7 @@ pub(crate) fn measure(
         slo: product.slo(),
         seed,
         shard: measuring.shard,
+        self_check,
         merged_from: Vec::new(),
         search: outcome.search,
         levels: outcome.levels,
@@ -137,6 +139,15 @@ pub(crate) fn measure(
         ));
     }
     Ok(measurement)
+}
+
+/// The threads that requests run on.
+fn load_runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the load generator's threads")
 }
 
 /// What is measured.

@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Measure only: find the rate this machine carries, then run baseline, expected and stress
     #[command(
-        after_help = "Example: breakeven bench support-bot.toml --out lab/measurement.json\n         breakeven bench support-bot.toml --target http://127.0.0.1:8080/v1 --launch 'llama-server -m model.gguf'"
+        after_help = "Example: breakeven bench support-bot.toml --out lab/measurement.json\n         breakeven bench support-bot.toml --target http://127.0.0.1:8080/v1 --launch 'llama-server -m model.gguf'\n         breakeven bench --self-check"
     )]
     Bench(BenchArguments),
     /// Plan from a measurement made here or elsewhere
@@ -94,8 +94,11 @@ pub(crate) struct BenchArguments {
     #[command(subcommand)]
     pub(crate) part: Option<BenchPart>,
     /// Product file
-    #[arg(required = true)]
+    #[arg(required_unless_present = "self_check")]
     pub(crate) product: Option<PathBuf>,
+    /// Measure the load generator itself on this machine, and nothing else
+    #[arg(long, conflicts_with = "product")]
+    pub(crate) self_check: bool,
     /// Where to write the measurement
     #[arg(long, default_value = "measurement.json")]
     pub(crate) out: PathBuf,

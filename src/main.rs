@@ -21,6 +21,7 @@ mod prices;
 mod progress;
 mod report;
 mod run;
+mod self_check;
 mod serve;
 
 use std::process::ExitCode;

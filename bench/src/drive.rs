@@ -146,6 +146,8 @@ pub struct DriveSettings {
 /// What came of a schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Driven {
+    /// Zero of the schedule and of all times in the attempts.
+    pub start: Instant,
     /// Every attempt that was sent, in the order they ended.
     pub attempts: Vec<Attempt>,
     /// Arrivals never sent, because the drive was stopped.
@@ -166,7 +168,8 @@ pub async fn drive(
     let start = Instant::now();
     let mut progress = Progress { scheduled: schedule.len() as u64, ..Progress::default() };
     let last_due = schedule.last().map_or(Duration::ZERO, |(due, _)| *due);
-    let mut driven = Driven { attempts: Vec::with_capacity(schedule.len()), unsent: 0, cancelled: false };
+    let mut driven =
+        Driven { start, attempts: Vec::with_capacity(schedule.len()), unsent: 0, cancelled: false };
     let (messages, mut arriving) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(None);
     let lanes = Lanes {

@@ -9,6 +9,7 @@
 //! | [`policy`] | retries, fallback, spend cap: a target with a client's policy in front |
 //! | [`criteria`] | what makes an answer a success |
 //! | [`drive`] | a schedule through a target, open loop or capped: what was sent, what came back |
+//! | [`self_check`] | the generator measured by itself, against targets that answer at once |
 //! | `send` | the sender: each request at its due time, on a clock of its own |
 //! | [`launch`] | starting the server that is measured, and stopping it whatever happens |
 //! | [`journal`] | every attempt on disk as it finishes, and going on from there |
@@ -37,6 +38,7 @@ pub mod resources;
 pub mod run;
 pub mod schedule;
 pub mod search;
+pub mod self_check;
 mod send;
 pub mod steady;
 pub mod sweep;

@@ -42,6 +42,10 @@ const MOST_PROBE_REQUESTS: f64 = 3_000.0;
 const LEAST_PROBE_LIVES: u32 = 25;
 /// Arrivals that a probe has at least, where the search's time allows.
 const LEAST_PROBE_REQUESTS: f64 = 12.0;
+/// Phase of the burst that gives the throughput flat out.
+const FLAT_OUT: &str = "flat out";
+/// Requests of the burst in flight at once: enough to fill any batch, and no server's accept queue is what is measured.
+const BURST_IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not zero");
 
 /// How long each part runs. Draining comes on top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -360,7 +364,7 @@ impl Runner<'_> {
                 reason = "clamped to 8..=LARGEST_BURST"
             )]
             let burst: Vec<_> = requests.take(count as usize).collect();
-            let driven = self.drive("flat out", burst, Some(limit * 4), &mut |_, _| Next::Go).await?;
+            let driven = self.drive(FLAT_OUT, burst, Some(limit * 4), &mut |_, _| Next::Go).await?;
             let done: Vec<Duration> =
                 driven.attempts.iter().filter(|a| a.failure.is_none()).map(|a| a.done).collect();
             let last = done.iter().max().map_or(0.0, Duration::as_secs_f64);
@@ -483,7 +487,7 @@ impl Runner<'_> {
             timeout: self.plan.timeout,
             drain,
             pacing: self.plan.pacing,
-            most_in_flight: self.plan.most_in_flight,
+            most_in_flight: self.plan.most_in_flight.or((phase == FLAT_OUT).then_some(BURST_IN_FLIGHT)),
             cancel: self.cancel.clone(),
         };
         let slo = &self.plan.slo;

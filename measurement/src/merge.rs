@@ -111,6 +111,7 @@ impl Measurement {
         self.started = generators.iter().map(|g| g.started).min().unwrap_or(self.started);
         self.status = status_of(&generators);
         self.shard = None;
+        self.self_check = None;
         // A search of one generator's own says nothing of the whole load.
         self.search = None;
         // Nor does a sweep: its concurrency was that of one generator.
@@ -131,6 +132,7 @@ fn generators_of(measurement: &Measurement) -> Vec<Generator> {
         seed: measurement.seed,
         shard: measurement.shard,
         machine: measurement.machine.clone(),
+        self_check: measurement.self_check,
     }]
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     level::{LevelName, LevelResult},
     search::SearchRecord,
+    self_check::SelfCheck,
     shard::Shard,
     slo::Slo,
     sweep::SweepPoint,
@@ -97,6 +98,9 @@ pub struct Measurement {
     /// then that of the whole load, of all parts together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
+    /// What the load generator could do there; absent in old files and in merged ones, whose generators keep their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_check: Option<SelfCheck>,
     /// The runs that were merged into this one; empty where it is one run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged_from: Vec<Generator>,
@@ -125,6 +129,9 @@ pub struct Generator {
     pub shard: Option<Shard>,
     /// Where it ran.
     pub machine: Machine,
+    /// What it could do there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_check: Option<SelfCheck>,
 }
 
 impl Measurement {

@@ -4,6 +4,7 @@
 pub mod engine;
 pub mod http;
 pub mod mock;
+pub mod null;
 
 use std::{future::Future, pin::Pin, time::Duration};
 

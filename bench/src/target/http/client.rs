@@ -50,6 +50,7 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// A client; opens nothing yet. TLS trusts the system's certificates (`SSL_CERT_FILE` names others) and Mozilla's.
     pub fn new(endpoint: Endpoint, key: Option<ApiKey>) -> Result<Self, ClientError> {
+        raise_file_limit();
         let tls = if endpoint.tls { Some(tls_of(&endpoint)?) } else { None };
         Ok(Self { endpoint, key, tls, idle: Mutex::default(), addresses: Mutex::default() })
     }
@@ -178,6 +179,21 @@ impl Client {
         }
     }
 }
+
+/// A connection is a file, and shells commonly allow 1,024: takes what the system lets this process have.
+#[cfg(unix)]
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // Where it is refused the old limit stays, and a connection over it is a recorded failure.
+        let _refused = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_file_limit() {}
 
 /// A body up to a limit, and whether that was all of it.
 pub(crate) async fn read_up_to(
