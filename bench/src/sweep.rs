@@ -105,7 +105,7 @@ pub async fn drive_closed(
             drop(lanes.messages.send(Message::Ended(Box::new(attempt))));
         });
     };
-    let mut driven = Driven { attempts: Vec::new(), unsent: 0, cancelled: false };
+    let mut driven = Driven { start, attempts: Vec::new(), unsent: 0, cancelled: false };
     let mut in_flight = 0;
     for _ in 0..concurrency {
         send(draw());
