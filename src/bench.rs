@@ -175,6 +175,7 @@ fn subject(
         let (target, source, record, server) = (ready.target, ready.source, ready.record, ready.server);
         return Ok(Subject { target, source, model: None, record, server });
     }
+    policy::check_for_engine(product)?;
     let started = model::start(product, file, measuring, seed)?;
     let record = started.engine.record().clone();
     console::note(&format!(

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use breakeven_bench::{
     criteria::Criteria,
     policy::{Meter, RetryPolicy, WithPolicy},
@@ -17,6 +17,23 @@ const MICRO: f64 = 1e6;
 
 /// A target with its policy, and the meter that counts what it spends.
 type Applied = (Arc<dyn Target>, Option<Arc<Meter>>);
+
+/// Refuses criteria that the in-process engine cannot be held to: it hands back token times and counts and no answer, so that
+/// every request would count as failed.
+pub(crate) fn check_for_engine(product: &Product) -> Result<()> {
+    let reads_answer = |table: &SuccessTable| {
+        let SuccessTable { matches, json, keys, least_tokens: _, most_tokens: _, stop_reasons, tool } = table;
+        matches.is_some() || *json || !keys.is_empty() || !stop_reasons.is_empty() || tool.is_some()
+    };
+    match product.segments.iter().find(|segment| segment.success.as_ref().is_some_and(reads_answer)) {
+        None => Ok(()),
+        Some(segment) => bail!(
+            "segment `{}`: success.matches, json, keys, stop_reasons and tool read the answer, which the in-process engine does \
+             not hand back; measure a server (`breakeven serve`, then --target), or leave them out",
+            segment.name
+        ),
+    }
+}
 
 /// The target with the policy, where the file has one, and the meter that counts what it spends.
 pub(crate) fn applied(product: &Product, target: Arc<dyn Target>) -> Result<Applied> {

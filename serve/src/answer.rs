@@ -200,6 +200,8 @@ struct Chunks {
     running: Option<Running>,
     include_usage: bool,
     ready: std::collections::VecDeque<String>,
+    /// The chunk with the role, until the engine says something: clients take the first chunk for the first token.
+    role: Option<Value>,
 }
 
 /// The answer as server-sent events. Dropping the stream cancels the request.
@@ -208,8 +210,9 @@ pub(crate) fn streamed(
     running: Running,
     include_usage: bool,
 ) -> impl Stream<Item = Result<SseEvent, Infallible>> {
-    let ready = envelope.role().map(|chunk| chunk.to_string()).into_iter().collect();
-    let chunks = Chunks { envelope, running: Some(running), include_usage, ready };
+    let role = envelope.role();
+    let ready = std::collections::VecDeque::new();
+    let chunks = Chunks { envelope, running: Some(running), include_usage, ready, role };
     stream::unfold(chunks, |mut chunks| async move {
         loop {
             if let Some(data) = chunks.ready.pop_front() {
@@ -223,6 +226,9 @@ pub(crate) fn streamed(
 
 impl Chunks {
     fn take(&mut self, event: Event) {
+        if let Some(role) = self.role.take() {
+            self.push(&role);
+        }
         match event {
             // No text yet: inside a character, or of a stop text that may still turn out to be one.
             Event::Token { text: None, .. } => {}
