@@ -44,8 +44,9 @@ const LEAST_PROBE_LIVES: u32 = 25;
 const LEAST_PROBE_REQUESTS: f64 = 12.0;
 /// Phase of the burst that gives the throughput flat out.
 const FLAT_OUT: &str = "flat out";
-/// Requests of the burst in flight at once: enough to fill any batch, and no server's accept queue is what is measured.
-const BURST_IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not zero");
+/// Requests of the burst in flight at once: more than any server batches (a cap below its batch would read as its throughput),
+/// and few enough that no accept queue of a usual size is what is measured.
+const BURST_IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(2_048).expect("it is not zero");
 
 /// How long each part runs. Draining comes on top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
