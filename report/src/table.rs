@@ -66,7 +66,10 @@ mod tests {
         let rows = || vec![vec!["a long cell that goes on".to_owned(), "7".to_owned()]];
         let whole = text_table(&["text", "n"], rows(), 1..2, None);
         assert_eq!(whole.lines().count(), 3);
-        assert!(whole.contains("a long cell that goes on  7"), "{whole}");
+        assert!(
+            whole.lines().any(|line| line.contains("a long cell that goes on") && line.ends_with('7')),
+            "{whole}"
+        );
         let wrapped = text_table(&["text", "n"], rows(), 1..2, Some(20));
         assert!(wrapped.lines().all(|line| line.chars().count() <= 20), "{wrapped}");
     }

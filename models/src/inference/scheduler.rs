@@ -340,12 +340,12 @@ mod tests {
         assert_eq!(scheduler.take_copies(), [SlotCopy { from: 0, to: 1, tokens: 20 }]);
         assert_eq!(runs(&batch), [(0, 21, 1, true), (1, 20, 1, true)]);
         step(&mut scheduler, &batch);
-        // Both have left: the third goes on in the slot that the second left, and computes its own last token.
+        // Both have left: the third goes on in either's slot, both begin with the same 20, and computes its own last token.
         scheduler.drop_where(|_| true);
         scheduler.enqueue(prompt(51), 0, 2);
         scheduler.plan(&mut batch).unwrap();
         assert_eq!(scheduler.take_copies(), []);
-        assert_eq!(runs(&batch), [(1, 20, 1, true)]);
+        assert!(matches!(runs(&batch)[..], [(_, 20, 1, true)]), "{:?}", runs(&batch));
         // After a failed step nothing is trusted.
         scheduler.evict_running();
         scheduler.enqueue(prompt(51), 0, 3);
