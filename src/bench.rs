@@ -130,6 +130,7 @@ pub(crate) fn measure(
         search: outcome.search,
         levels: outcome.levels,
         sweep,
+        steps: outcome.steps,
     };
     file::write(&measurement, out)?;
     if interrupted(&measurement) {

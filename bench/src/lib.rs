@@ -18,6 +18,7 @@
 //! | [`search`] | the highest rate under the SLO: which rate to try next |
 //! | [`capacity`] | the capacity that all probes and levels together support |
 //! | [`steady`] | when a series has settled: MSER-5 |
+//! | [`step_rows`] | rows for the step model from a target without a step log |
 //! | [`sweep`] | closed loop at one concurrency after another |
 //! | [`validity`] | findings against a level |
 //! | [`resources`] | CPU, memory, steal beside a level |
@@ -41,6 +42,7 @@ pub mod search;
 pub mod self_check;
 mod send;
 pub mod steady;
+pub mod step_rows;
 pub mod sweep;
 pub mod tally;
 pub mod target;

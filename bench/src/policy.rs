@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use breakeven_measurement::FailureCause;
+use breakeven_measurement::{FailureCause, step_fit::StepRow};
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -166,6 +166,10 @@ impl Target for WithPolicy {
 
     fn take_load(&self) -> TargetLoad {
         self.target.take_load()
+    }
+
+    fn take_steps(&self) -> Vec<StepRow> {
+        self.target.take_steps()
     }
 }
 

@@ -3,10 +3,12 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use breakeven_measurement::{
-    LevelName, LevelResult, RequestRate, SearchRecord, Shard, Slo, Workload,
+    LevelName, LevelResult, RequestRate, SearchRecord, Shard, Slo, StepEvidence, Workload,
     level::{ArrivalProcess, Rates},
     run::Status,
     search::Probe,
+    step_fit::StepRow,
+    steps::StepSource,
 };
 use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
@@ -20,6 +22,7 @@ use crate::{
     schedule::{arrivals, dispersion},
     search::{Search, evidence_of, evidence_of_level, is_hopeless, probe_of},
     steady::{Settling, fixed_warmup, warmup},
+    step_rows::of_attempts,
     tally::{is_good, latencies, tally},
     target::Target,
     trace::Trace,
@@ -152,6 +155,8 @@ pub struct RunOutcome {
     pub search: Option<SearchRecord>,
     /// The levels that ran.
     pub levels: Vec<LevelResult>,
+    /// The step model of baseline and expected; absent where neither ran here.
+    pub steps: Option<StepEvidence>,
     /// Whether it reached its end.
     pub status: Status,
 }
@@ -180,6 +185,31 @@ struct Runner<'a> {
     on_event: &'a mut (dyn FnMut(RunEvent) + Send),
     cancel: watch::Receiver<bool>,
     phases: u64,
+    steps: Steps,
+}
+
+/// Rows for the step model. Stress is left out: it is what the model is held against.
+#[derive(Debug, Default)]
+struct Steps {
+    rows: Vec<StepRow>,
+    levels: Vec<LevelName>,
+    from_requests: bool,
+}
+
+impl Steps {
+    fn note(&mut self, name: LevelName, own: Vec<StepRow>, attempts: &[crate::drive::Attempt]) {
+        if name == LevelName::Stress {
+            return;
+        }
+        self.from_requests = own.is_empty();
+        self.rows.extend(if self.from_requests { of_attempts(attempts) } else { own });
+        self.levels.push(name);
+    }
+
+    fn evidence(self) -> Option<StepEvidence> {
+        let source = if self.from_requests { StepSource::Requests } else { StepSource::EngineLog };
+        StepEvidence::of(&self.rows, source, self.levels)
+    }
 }
 
 /// Runs the plan against a target. Ctrl-C arrives through `cancel`; what had finished by then is returned.
@@ -194,9 +224,18 @@ pub async fn run(
     cancel: watch::Receiver<bool>,
     on_event: &mut (dyn FnMut(RunEvent) + Send),
 ) -> Result<RunOutcome, RunError> {
-    let mut runner =
-        Runner { target, plan, source, journal, journal_fault: None, on_event, cancel, phases: 0 };
-    let mut outcome = RunOutcome { search: None, levels: Vec::new(), status: Status::Complete };
+    let mut runner = Runner {
+        target,
+        plan,
+        source,
+        journal,
+        journal_fault: None,
+        on_event,
+        cancel,
+        phases: 0,
+        steps: Steps::default(),
+    };
+    let mut outcome = RunOutcome { search: None, levels: Vec::new(), steps: None, status: Status::Complete };
     if plan.shard.is_some() && plan.rates.is_none() {
         return Err(RunError::ShardWithoutRates);
     }
@@ -237,6 +276,7 @@ pub async fn run(
             search.note(evidence);
         }
     }
+    outcome.steps = std::mem::take(&mut runner.steps).evidence();
     if *runner.cancel.borrow() {
         outcome.status = Status::Incomplete { reason: "interrupted (Ctrl-C)".to_owned() };
     }
@@ -412,6 +452,7 @@ impl Runner<'_> {
         let sample = Sample::now();
         let driven = self.drive(&name.to_string(), schedule, None, &mut |_, _| Next::Go).await?;
         let resources = sample.until_now(self.target.take_load());
+        self.steps.note(name, self.target.take_steps(), &driven.attempts);
         let (warmup, settling) = match plan.shard {
             None => warmup(&driven.attempts, length),
             // Each shard sees a part of the series only; their windows must not differ.

@@ -12,6 +12,8 @@
 //! | [`validity`] | whether a level may be believed, with reasons |
 //! | [`shard`], [`merge`] | one generator's part of a load, and the parts added up again |
 //! | [`compare`], [`interval`] | two measurements side by side, and how sure a difference is |
+//! | [`steps`] | how long a step of the target takes: the fitted model and a sample of the log |
+//! | [`step_model`], [`step_fit`] | the model and its fit, non-negative least squares |
 //! | [`quantity`] | rates and fractions that cannot hold nonsense |
 //! | [`file`] | reading and writing, whole or not at all |
 
@@ -19,6 +21,7 @@ pub mod compare;
 pub mod file;
 pub mod hlog;
 pub mod interval;
+mod least_squares;
 pub mod level;
 pub mod merge;
 pub mod quantity;
@@ -28,6 +31,9 @@ pub mod self_check;
 pub mod series;
 pub mod shard;
 pub mod slo;
+pub mod step_fit;
+pub mod step_model;
+pub mod steps;
 pub mod sweep;
 pub mod validity;
 pub mod workload;
@@ -40,6 +46,7 @@ pub use self_check::SelfCheck;
 pub use series::{LatencySeries, Quantile};
 pub use shard::Shard;
 pub use slo::Slo;
+pub use steps::StepEvidence;
 pub use sweep::SweepPoint;
 pub use validity::{Finding, Validity, Verdict};
 pub use workload::{Lengths, Segment, Workload};

@@ -11,6 +11,7 @@ use crate::{
     self_check::SelfCheck,
     shard::Shard,
     slo::Slo,
+    steps::StepEvidence,
     sweep::SweepPoint,
     workload::Workload,
 };
@@ -111,6 +112,9 @@ pub struct Measurement {
     /// The throughput/latency curve, where a sweep was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sweep: Vec<SweepPoint>,
+    /// How long a step of the target takes; absent in old files, in merged ones, and where nothing told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<StepEvidence>,
 }
 
 /// One of the runs that a merged measurement adds up.

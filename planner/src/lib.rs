@@ -6,11 +6,9 @@
 //! | [`traffic`] | the week's traffic and what the fleet must be ready for |
 //! | [`capacity`] | what one replica carries and how many the week needs |
 //! | [`queueing`] | waits in closed form, retries as load |
-//! | [`queueing`] | waits in closed form, retries as load |
-//! | [`simulator`] | a fleet event by event, on a [`step_model`] |
+//! | [`simulator`] | a fleet event by event, on a step model |
 //! | [`curve`] | measured points as a curve with a band |
 //! | [`purchase`] | replicas of every hour, and what to buy |
-//! | [`step_fit`] | a step model from a step log |
 //! | `cost` | every line of an option's bill at a volume |
 //! | `break_even` | where two cost curves cross |
 //! | `decision` | the answer and what would change it |
@@ -23,7 +21,6 @@ pub mod capacity;
 mod cost;
 pub mod curve;
 mod decision;
-mod least_squares;
 mod owned;
 pub mod plan;
 pub mod planning;
@@ -31,11 +28,10 @@ pub mod product;
 pub mod purchase;
 pub mod queueing;
 pub mod simulator;
-pub mod step_fit;
-pub mod step_model;
 mod summary;
 pub mod traffic;
 
+pub use breakeven_measurement::{step_fit, step_model};
 pub use capacity::PlanError;
 pub use plan::Plan;
 pub use planning::{PlanOptions, SELF_HOST, plan};

@@ -1,5 +1,7 @@
 //! The plan: what the planner concluded, with every number's origin. The report renders it and computes nothing.
 
+pub mod fleet_plan;
+
 use breakeven_hardware::Usd;
 use breakeven_measurement::{Fraction, LevelName, RequestRate, Verdict};
 use jiff::civil::Date;
@@ -103,6 +105,9 @@ pub struct Plan {
     pub load_curve: Vec<LoadPoint>,
     /// Monthly cost of each option against volume, for the chart.
     pub cost_curve: Vec<CostPoint>,
+    /// Capacity and purchase of our own replicas in full; absent where they cannot be had, and in plans of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet_plan: Option<fleet_plan::FleetPlan>,
     /// Everything typed rather than measured or looked up.
     pub assumptions: Vec<Assumption>,
     /// What the planner found against its own result.

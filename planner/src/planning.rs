@@ -122,6 +122,7 @@ pub fn plan(
         decision,
         load_curve: summary::load_curve(measurement),
         cost_curve,
+        fleet_plan: None,
         assumptions: assumptions(product),
         warnings,
     })

@@ -1,8 +1,8 @@
 //! The in-process engine as a target. Token times are the engine's own stamps.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use breakeven_measurement::{FailureCause, level::TokenSource};
+use breakeven_measurement::{FailureCause, level::TokenSource, step_fit::StepRow};
 use breakeven_models::inference::{Engine, Event, GenerateRequest, Prompt, RequestError, SubmitError};
 use tokio::time::Instant;
 
@@ -15,12 +15,13 @@ use crate::{
 #[derive(Debug)]
 pub struct EngineTarget {
     engine: Arc<Engine>,
+    steps: Mutex<Vec<StepRow>>,
 }
 
 impl EngineTarget {
     /// A target over a running engine.
     pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+        Self { engine, steps: Mutex::default() }
     }
 
     async fn answer(&self, request: &Request, trace: &mut Trace) -> Outcome {
@@ -82,10 +83,22 @@ impl Target for EngineTarget {
             .iter()
             .map(|s| (s.decoding_sequences + usize::from(s.prefill_tokens > 0)) as f64 * s.seconds)
             .sum();
+        let rows = steps.iter().map(|s| StepRow {
+            steps: 1.0,
+            prefill_tokens: s.prefill_tokens as f64,
+            decoding_sequences: s.decoding_sequences as f64,
+            context_tokens: s.context_tokens as f64,
+            seconds: s.seconds,
+        });
+        *self.steps.lock().unwrap_or_else(PoisonError::into_inner) = rows.collect();
         TargetLoad {
             mean_batch_occupancy: (seconds > 0.0).then(|| busy / seconds),
             peak_queue: steps.iter().map(|s| s.queued as u64).max(),
             peak_kv_tokens: steps.iter().map(|s| s.context_tokens as u64).max(),
         }
+    }
+
+    fn take_steps(&self) -> Vec<StepRow> {
+        std::mem::take(&mut *self.steps.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -8,7 +8,7 @@ pub mod null;
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use breakeven_measurement::{FailureCause, level::TokenSource};
+use breakeven_measurement::{FailureCause, level::TokenSource, step_fit::StepRow};
 use tokio::time::Instant;
 
 use crate::requests::Request;
@@ -137,5 +137,10 @@ pub trait Target: Send + Sync + std::fmt::Debug {
     /// Its own load since the last call; nothing where it cannot tell.
     fn take_load(&self) -> TargetLoad {
         TargetLoad::default()
+    }
+
+    /// The steps that the last [`Self::take_load`] summed up; empty where it cannot tell.
+    fn take_steps(&self) -> Vec<StepRow> {
+        Vec::new()
     }
 }

@@ -115,6 +115,7 @@ pub(crate) fn measurement(run_id: &str, shard: Option<Shard>, levels: Vec<LevelR
         seed: 7,
         shard,
         sweep: vec![],
+        steps: None,
         self_check: None,
         merged_from: vec![],
         search: None,

@@ -84,6 +84,7 @@ pub(crate) fn measurement(product: &Product, capacity: f64) -> Measurement {
         seed: 0,
         shard: None,
         sweep: vec![],
+        steps: None,
         self_check: None,
         merged_from: vec![],
         search: Some(SearchRecord {

@@ -219,6 +219,7 @@ pub(crate) fn plan() -> Plan {
                 }
             })
             .collect(),
+        fleet_plan: None,
         assumptions: (0..7)
             .map(|index| Assumption {
                 path: format!("costs.item_{index}"),

@@ -5,14 +5,18 @@
 //! the measured time would favour whatever was measured too short. Of the residuals the model reports what a reader would check: R² and the median
 //! and 90th percentile of |predicted / measured − 1|.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     least_squares::Sums,
     step_model::{StepModel, StepModelError},
 };
 
-/// One step of an engine, as its step log has it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// One step of an engine, as its step log has it; or a stretch of several, with the sums over them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepRow {
+    /// Steps: 1 in a step log.
+    pub steps: f64,
     /// Tokens of prompts worked on.
     pub prefill_tokens: f64,
     /// Sequences that went on by one token.
@@ -24,7 +28,7 @@ pub struct StepRow {
 }
 
 /// A fitted step model.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepFit {
     /// The model.
     pub model: StepModel,
@@ -99,7 +103,11 @@ const FLAT: f64 = 0.05;
 const REWEIGHTINGS: usize = 6;
 
 fn predict(model: &StepModel, row: &StepRow) -> f64 {
-    model.seconds(row.prefill_tokens, row.decoding_sequences, row.context_tokens)
+    let [base, prefill, decoding, context] = model.coefficients();
+    base * row.steps
+        + prefill * row.prefill_tokens
+        + decoding * row.decoding_sequences
+        + context * row.context_tokens
 }
 
 /// Fits the step model to a step log.
@@ -108,14 +116,14 @@ fn predict(model: &StepModel, row: &StepRow) -> f64 {
 /// Where there are too few rows, or the model does not explain them.
 pub fn fit_steps(rows: &[StepRow], limits: &FitLimits) -> Result<StepFit, StepFitError> {
     let usable = |row: &&StepRow| {
-        let all = [row.prefill_tokens, row.decoding_sequences, row.context_tokens];
+        let all = [row.steps, row.prefill_tokens, row.decoding_sequences, row.context_tokens];
         row.seconds.is_finite() && row.seconds > 0.0 && all.iter().all(|v| v.is_finite() && *v >= 0.0)
     };
     let rows: Vec<&StepRow> = rows.iter().filter(usable).collect();
     if rows.len() < limits.rows.max(5) {
         return Err(StepFitError::TooFew { found: rows.len(), expected: limits.rows.max(5) });
     }
-    let columns = |r: &StepRow| [1.0, r.prefill_tokens, r.decoding_sequences, r.context_tokens];
+    let columns = |r: &StepRow| [r.steps, r.prefill_tokens, r.decoding_sequences, r.context_tokens];
     let mut before: Option<StepModel> = None;
     let weight = |before: Option<&StepModel>, r: &StepRow| match before {
         None => 1.0 / r.seconds,
@@ -189,7 +197,7 @@ mod tests {
                 let z: f64 = StandardNormal.sample(&mut rng);
                 let seconds =
                     model.seconds(prefill_tokens, decoding_sequences, context_tokens) * (noise * z).exp();
-                StepRow { prefill_tokens, decoding_sequences, context_tokens, seconds }
+                StepRow { steps: 1.0, prefill_tokens, decoding_sequences, context_tokens, seconds }
             })
             .collect()
     }

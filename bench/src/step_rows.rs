@@ -1,0 +1,167 @@
+//! Rows for the step model from a target that keeps no step log: what each request waited for, beside what the others in flight
+//! did meanwhile.
+//!
+//! A decoding request makes one token a step. Between its first and its last token there were as many steps as it made tokens, and in
+//! them the other requests in flight made theirs and had their prompts worked on: the sums over those steps are a row, its
+//! seconds the time between the two tokens. The time to the first token is another row, of its own prompt. How much of another
+//! request falls into a stretch is taken in proportion to the time. Neighbouring rows share steps: their residuals are not independent,
+//! and the intervals of a fit on them are too narrow.
+
+use std::time::Duration;
+
+use breakeven_measurement::step_fit::StepRow;
+
+use crate::drive::Attempt;
+
+/// Requests that rows are made of; the others in flight are counted beside them in any case.
+const MOST_SUBJECTS: usize = 600;
+
+/// A completed request, in seconds of its schedule.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    sent: f64,
+    first: f64,
+    last: f64,
+    prompt: f64,
+    answer: f64,
+}
+
+impl Life {
+    fn of(attempt: &Attempt) -> Option<Self> {
+        let seconds = |time: Option<Duration>| time.map(|t| t.as_secs_f64());
+        if attempt.failure.is_some() || attempt.output_tokens == 0 {
+            return None;
+        }
+        let prompt = attempt.input_tokens.saturating_sub(attempt.cached_tokens) as f64;
+        let (first, last) = (seconds(attempt.first_token)?, seconds(attempt.last_token)?);
+        let sent = attempt.sent.as_secs_f64();
+        let answer = attempt.output_tokens as f64;
+        (sent <= first && first <= last).then_some(Self { sent, first, last, prompt, answer })
+    }
+
+    /// Adds what this request did between two times; returns the tokens that it made.
+    fn work(&self, from: f64, to: f64, row: &mut StepRow) -> f64 {
+        let share = |a: f64, b: f64| if b > a { ((b.min(to) - a.max(from)) / (b - a)).max(0.0) } else { 0.0 };
+        let prefill = share(self.sent, self.first) * self.prompt;
+        row.prefill_tokens += prefill;
+        row.context_tokens += prefill;
+        let decoded = share(self.first, self.last) * (self.answer - 1.0);
+        if decoded > 0.0 {
+            let middle = f64::midpoint(self.first.max(from), self.last.min(to));
+            let made = 1.0 + (middle - self.first) / (self.last - self.first) * (self.answer - 1.0);
+            row.decoding_sequences += decoded;
+            row.context_tokens += decoded * (self.prompt + made);
+        }
+        decoded
+    }
+}
+
+/// Two rows a request: until its first token, and from then to its last.
+pub fn of_attempts(attempts: &[Attempt]) -> Vec<StepRow> {
+    let lives: Vec<Life> = attempts.iter().filter_map(Life::of).collect();
+    let every = lives.len().div_ceil(MOST_SUBJECTS).max(1);
+    let mut rows = Vec::new();
+    for (index, own) in lives.iter().enumerate().step_by(every) {
+        let stretch = |from: f64, to: f64| {
+            let mut row = StepRow {
+                steps: 0.0,
+                prefill_tokens: 0.0,
+                decoding_sequences: 0.0,
+                context_tokens: 0.0,
+                seconds: to - from,
+            };
+            // Steps of a stretch are the tokens of whoever made most in it, and at least one.
+            let mut most: f64 = 1.0;
+            for (_, other) in
+                lives.iter().enumerate().filter(|(i, l)| *i != index && l.sent < to && l.last > from)
+            {
+                most = most.max(other.work(from, to, &mut row));
+            }
+            let made = own.work(from, to, &mut row);
+            row.steps = if made > 0.0 { made } else { most };
+            row
+        };
+        if own.first > own.sent {
+            rows.push(stretch(own.sent, own.first));
+        }
+        if own.answer > 1.0 && own.last > own.first {
+            rows.push(stretch(own.first, own.last));
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use breakeven_measurement::step_fit::{FitLimits, fit_steps};
+
+    use super::*;
+
+    fn attempt(sent: f64, first: f64, last: f64, prompt: u64, answer: u64) -> Attempt {
+        let time = Duration::from_secs_f64;
+        Attempt {
+            id: 0,
+            segment: 0,
+            scheduled: time(sent),
+            sent: time(sent),
+            first_token: Some(time(first)),
+            first_visible: None,
+            last_token: Some(time(last)),
+            done: time(last),
+            input_tokens: prompt,
+            cached_tokens: 0,
+            output_tokens: answer,
+            token_source: None,
+            chunk_gaps: Vec::new(),
+            failure: None,
+            detail: None,
+            http_status: None,
+            retry_after: None,
+            finish_reason: None,
+            retries: Vec::new(),
+            retried_tokens: 0,
+            fell_back: false,
+        }
+    }
+
+    #[test]
+    fn a_request_alone_is_its_own_two_rows() {
+        let rows = of_attempts(&[attempt(1.0, 1.2, 2.2, 100, 11)]);
+        assert_eq!(rows.len(), 2);
+        assert!((rows[0].prefill_tokens - 100.0).abs() < 1e-9 && (rows[0].seconds - 0.2).abs() < 1e-9);
+        assert!((rows[0].steps - 1.0).abs() < 1e-9 && rows[0].decoding_sequences.abs() < 1e-9);
+        assert!((rows[1].steps - 10.0).abs() < 1e-9 && (rows[1].decoding_sequences - 10.0).abs() < 1e-9);
+        assert!((rows[1].context_tokens - 10.0 * 106.0).abs() < 1e-6, "{:?}", rows[1]);
+    }
+
+    #[test]
+    fn what_others_did_meanwhile_is_beside_it() {
+        let rows = of_attempts(&[attempt(0.0, 0.1, 1.1, 50, 101), attempt(0.5, 0.6, 0.6, 40, 1)]);
+        // The second one's prompt fell into the first one's decoding, and of that a tenth into the second's wait.
+        assert!((rows[1].prefill_tokens - 40.0).abs() < 1e-9 && (rows[1].steps - 100.0).abs() < 1e-9);
+        assert!((rows[2].decoding_sequences - 10.0).abs() < 1e-9 && (rows[2].steps - 10.0).abs() < 1e-9);
+    }
+
+    /// Requests one at a time and in pairs, timed by a known step model.
+    #[test]
+    fn a_known_server_is_found_again() {
+        let (base, prefill, decode) = (0.004, 2e-4, 1e-3);
+        let mut attempts = Vec::new();
+        for i in 0..120_u32 {
+            let (start, prompt, answer) =
+                (f64::from(i) * 10.0, 50 + u64::from(i % 9) * 30, 20 + u64::from(i % 5) * 10);
+            let first = start + base + prefill * prompt as f64;
+            let together = if i % 2 == 0 { 1.0 } else { 2.0 };
+            let last = first + (answer - 1) as f64 * (base + decode * together);
+            attempts.push(attempt(start, first, last, prompt, answer));
+            if i % 2 == 1 {
+                // Its twin decodes beside it, and had its prompt from a cache.
+                attempts.push(attempt(first, first, last, 0, answer));
+            }
+        }
+        let fit = fit_steps(&of_attempts(&attempts), &FitLimits::default()).unwrap();
+        let [b, p, d, _] = fit.model.coefficients();
+        assert!((b / base - 1.0).abs() < 0.05 && (p / prefill - 1.0).abs() < 0.05, "{fit:?}");
+        assert!((d / decode - 1.0).abs() < 0.05, "{fit:?}");
+    }
+}
