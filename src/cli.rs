@@ -35,8 +35,10 @@ pub(crate) enum Command {
         after_help = "Example: breakeven plan support-bot.toml --measurement lab/measurement.json --out plan.json"
     )]
     Plan(PlanArguments),
-    /// Print a plan, or write it as a self-contained HTML page
-    #[command(after_help = "Example: breakeven report plan.json --html report.html")]
+    /// Print a plan, or write it as an HTML page, a workbook or billing rows
+    #[command(
+        after_help = "Example: breakeven report plan.json --html report.html --xlsx report.xlsx --focus forecast.csv"
+    )]
     Report(ReportArguments),
     /// Compare two measurements: exit code 1 where B is shown to be worse by more than the threshold
     ///
@@ -305,6 +307,15 @@ pub(crate) struct ReportArguments {
     /// Also write a self-contained HTML page
     #[arg(long)]
     pub(crate) html: Option<PathBuf>,
+    /// Also write a workbook with live formulas: change a cell of its assumptions and the totals follow
+    #[arg(long)]
+    pub(crate) xlsx: Option<PathBuf>,
+    /// Also write a forecast of months, options and lines as CSV in the FinOps FOCUS format, version 1.2
+    #[arg(long)]
+    pub(crate) focus: Option<PathBuf>,
+    /// Months of that forecast
+    #[arg(long, default_value_t = breakeven_report::focus::MONTHS, value_parser = clap::value_parser!(u16).range(1..=120))]
+    pub(crate) focus_months: u16,
     /// How to print it
     #[arg(long, value_enum, default_value_t = Format::Terminal)]
     pub(crate) format: Format,

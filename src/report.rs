@@ -18,6 +18,12 @@ pub(crate) fn report(arguments: &ReportArguments) -> Result<Answer> {
     if let Some(path) = &arguments.html {
         write_html(&plan, path)?;
     }
+    if let Some(path) = &arguments.xlsx {
+        file::write_atomically(path, &render::xlsx::render(&plan)?)?;
+    }
+    if let Some(path) = &arguments.focus {
+        file::write_atomically(path, render::focus::render(&plan, arguments.focus_months).as_bytes())?;
+    }
     console::print(&match arguments.format {
         Format::Terminal => terminal(&plan),
         Format::Markdown => render::markdown::render(&plan),

@@ -8,14 +8,14 @@ use crate::{
 };
 
 /// Volumes looked at, in requests a month.
-pub(crate) const VOLUMES: (f64, f64) = (1e3, 1e10);
+pub const VOLUMES: (f64, f64) = (1e3, 1e10);
 /// Points of the grid per factor of ten.
 const PER_DECADE: u32 = 16;
 /// Halvings of a crossing's interval: the ratio of its ends falls below 1 + 1e-9.
-const HALVINGS: u32 = 30;
+pub const HALVINGS: u32 = 30;
 
 /// The grid of volumes, evenly spaced in the logarithm.
-pub(crate) fn volumes() -> Vec<f64> {
+pub fn volumes() -> Vec<f64> {
     let decades = (VOLUMES.1 / VOLUMES.0).log10();
     let steps = (decades * f64::from(PER_DECADE)).round();
     std::iter::successors(Some(0.0f64), |i| (*i < steps).then_some(i + 1.0))

@@ -9,6 +9,7 @@
 //! | [`simulator`] | a fleet event by event, on a step model |
 //! | [`curve`] | measured points as a curve with a band |
 //! | [`purchase`] | replicas of every hour, and what to buy |
+//! | [`basis`] | what the bills are computed from, for a spreadsheet |
 //! | `cost` | every line of an option's bill at a volume |
 //! | `break_even` | where two cost curves cross |
 //! | `decision` | the answer and what would change it |
@@ -16,7 +17,8 @@
 //! | [`plan`] | the plan's types |
 //! | [`planning`] | all of it, in order |
 
-mod break_even;
+pub mod basis;
+pub mod break_even;
 pub mod capacity;
 mod cost;
 pub mod curve;

@@ -112,6 +112,9 @@ pub struct Plan {
     pub assumptions: Vec<Assumption>,
     /// What the planner found against its own result.
     pub warnings: Vec<String>,
+    /// What the bills are computed from; absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_basis: Option<crate::basis::CostBasis>,
 }
 
 /// What was measured, in a reader's terms.

@@ -9,6 +9,7 @@ use breakeven_measurement::{Fraction, Measurement, RequestRate, Workload};
 use jiff::civil::Date;
 
 use crate::{
+    basis::CostBasis,
     break_even::{break_even, volumes, with_capacity},
     capacity::{PlanError, check, replica_capacity, replicas_for},
     cost::{CostModel, SegmentTokens, Supply, day_of, decimal, input, typed_at},
@@ -97,6 +98,9 @@ pub fn plan(
     let contest = Contest { own: own_plan.zip(own.as_ref().ok()), api: api_plan.zip(api_model) };
     let decision = decide(&plans, &contest, &break_evens, &traffic);
     let cost_curve = cost_curve(&plans, own.as_ref().ok(), &apis);
+    let had = own.as_ref().ok().map(|model| (SELF_HOST, model)).into_iter();
+    let had = had.chain(apis.iter().filter_map(|(id, _, model)| Some((id.as_str(), model.as_ref().ok()?))));
+    let cost_basis = CostBasis::of(product, &week, &had.collect::<Vec<_>>());
     warnings.extend(price_warnings(&plans));
     if matches!(
         measurement.model.as_ref().map(|m| &m.weights),
@@ -125,6 +129,7 @@ pub fn plan(
         fleet_plan: None,
         assumptions: assumptions(product),
         warnings,
+        cost_basis: Some(cost_basis),
     })
 }
 

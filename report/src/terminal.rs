@@ -10,6 +10,8 @@ use crate::view::{LEVEL_HEADS, OptionView, View};
 const MIN_WIDTH: usize = 48;
 /// From here on the notes stand beside the options, below it under the table.
 const NOTES_BESIDE: usize = 88;
+/// Columns that a note needs beside the options.
+const NOTE_ROOM: usize = 34;
 /// Blanks around a cell and the gap to the next.
 const PADDING: usize = 3;
 /// Assumptions a short report names; the rest are counted.
@@ -22,9 +24,11 @@ pub fn render(plan: &Plan, width: usize, color: bool) -> String {
     page.line(&format!("{} — plan of {}", plain(&view.product), view.as_of), Style::Dim);
     page.wrapped(&view.headline, "", Style::Answer);
 
+    page.facts(&view.at_a_glance);
+
     page.section("Options, cheapest per successful outcome first");
-    let notes_beside = page.width >= NOTES_BESIDE;
-    page.table(decision_table(&view.options, notes_beside));
+    let (table, notes_beside) = decision_table(&view.options, page.width);
+    page.table(table);
     if !notes_beside {
         for option in view.options.iter().filter(|option| !option.note.is_empty()) {
             page.wrapped(&format!("{}: {}", option.name, option.note), "  - ", Style::Plain);
@@ -42,7 +46,13 @@ pub fn render(plan: &Plan, width: usize, color: bool) -> String {
     page.wrapped(&view.traffic, "  ", Style::Plain);
     page.wrapped(&view.fleet, "  ", Style::Plain);
     page.list("Break-even", &view.break_evens, Style::Plain);
-    page.list("What would change this", &view.would_change, Style::Plain);
+    if view.would_change.len() > crate::view::GLANCE {
+        page.list(
+            "What else would change this",
+            view.would_change.get(crate::view::GLANCE..).unwrap_or_default(),
+            Style::Plain,
+        );
+    }
     for option in view.billed() {
         page.bill(option);
     }
@@ -52,28 +62,74 @@ pub fn render(plan: &Plan, width: usize, color: bool) -> String {
     page.out
 }
 
-fn decision_table(options: &[OptionView], notes: bool) -> Table {
+/// The options, and whether their notes stand beside them: where names and amounts leave room for a sentence.
+fn decision_table(options: &[OptionView], width: usize) -> (Table, bool) {
+    let heads = ["option", "USD/month", "USD/1,000 req", "USD/success"];
+    let widest = |head: &str, cells: &mut dyn Iterator<Item = usize>| {
+        cells.chain(std::iter::once(head.chars().count())).max().unwrap_or(0) + PADDING
+    };
+    let [_, month, thousand, success] = heads;
+    let amounts = widest(month, &mut options.iter().map(|option| option.per_month.chars().count()))
+        + widest(thousand, &mut options.iter().map(|option| option.per_thousand.chars().count()))
+        + widest(success, &mut options.iter().map(|option| option.per_success.chars().count()));
+    // The mark and the padding of the first column.
+    let room = width.saturating_sub(amounts + PADDING + 2);
+    let names = width.saturating_sub(amounts + PADDING + 2 + NOTE_ROOM);
+    let beside = width >= NOTES_BESIDE && shortened(options, names).iter().all(|name| !name.ends_with('…'));
+    let names = shortened(options, if beside { names } else { room });
     let mut table = new_table();
-    let mut heads = vec!["option", "USD/month", "USD/1,000 req", "USD/success"];
-    if notes {
-        heads.push("note");
+    let mut row = heads.to_vec();
+    if beside {
+        row.push("note");
     }
-    table.set_header(heads);
-    for option in options {
+    table.set_header(row);
+    for (option, name) in options.iter().zip(names) {
         let mark = if option.chosen { "> " } else { "  " };
         let mut cells = vec![
-            format!("{mark}{}", plain(&option.name)),
+            format!("{mark}{name}"),
             option.per_month.clone(),
             option.per_thousand.clone(),
             option.per_success.clone(),
         ];
-        if notes {
+        if beside {
             cells.push(plain(&option.note));
         }
         table.add_row(cells);
     }
-    align_right(&mut table, 1..4);
-    table
+    align_right(&mut table, 0..4);
+    if let Some(column) = table.column_mut(0) {
+        column.set_cell_alignment(comfy_table::CellAlignment::Left);
+    }
+    (table, beside)
+}
+
+/// Names no longer than `room`: without the leading parts of a path where that tells them apart, else cut.
+fn shortened(options: &[OptionView], room: usize) -> Vec<String> {
+    let short: Vec<String> = options
+        .iter()
+        .map(|option| {
+            let full = plain(&option.name);
+            let mut name = full.as_str();
+            while name.chars().count() > room
+                && let Some((_, rest)) = name.split_once(['/', ' '])
+                && !rest.is_empty()
+            {
+                name = rest;
+            }
+            name.to_owned()
+        })
+        .collect();
+    let full = |index: usize| options.get(index).map(|option| plain(&option.name)).unwrap_or_default();
+    let names = short.iter().enumerate().map(|(index, name)| {
+        let twice = short.iter().filter(|other| *other == name).count() > 1;
+        let name = if twice { full(index) } else { name.clone() };
+        if name.chars().count() <= room {
+            return name;
+        }
+        let kept: String = name.chars().take(room.max(2) - 1).collect();
+        format!("{kept}…")
+    });
+    names.collect()
 }
 
 /// One row a level; one column a level where that is too wide.
@@ -164,6 +220,17 @@ impl Page {
             empty = false;
         }
         self.line(&line, style);
+    }
+
+    /// Label and text, the texts under one another.
+    fn facts(&mut self, facts: &[(&'static str, String)]) {
+        let widest = facts.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+        let mut before = "";
+        for (label, text) in facts {
+            let shown = if *label == before { "" } else { *label };
+            before = label;
+            self.wrapped(text, &format!("  {shown:<widest$}  "), Style::Plain);
+        }
     }
 
     fn section(&mut self, title: &str) {

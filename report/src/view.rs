@@ -18,6 +18,7 @@ pub(crate) struct View {
     pub(crate) version: String,
     pub(crate) headline: String,
     pub(crate) would_change: Vec<String>,
+    pub(crate) at_a_glance: Vec<(&'static str, String)>,
     pub(crate) options: Vec<OptionView>,
     pub(crate) levels: Vec<LevelView>,
     pub(crate) measured: Vec<(String, String)>,
@@ -113,6 +114,7 @@ impl View {
             version: plan.breakeven_version.clone(),
             headline: plan.decision.headline.clone(),
             would_change: plan.decision.would_change.clone(),
+            at_a_glance: at_a_glance(plan),
             options: plan.options.iter().map(|option| option_view(plan, option)).collect(),
             levels: levels(plan),
             measured: vec![
@@ -124,7 +126,7 @@ impl View {
             traffic: traffic(plan),
             fleet: fleet(plan),
             fleet_from: origins(&plan.fleet.from),
-            break_evens: plan.break_evens.iter().map(break_even).collect(),
+            break_evens: break_evens(plan),
             assumptions: plan
                 .assumptions
                 .iter()
@@ -149,6 +151,37 @@ impl View {
     }
 }
 
+/// Things that would change the decision which the first screen names.
+pub(crate) const GLANCE: usize = 3;
+
+/// What the first screen says under the answer: how sure, the break-even with its interval, what would change it.
+fn at_a_glance(plan: &Plan) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("how sure", how_sure(plan))];
+    // The API that self-host is up against: the choice, or the cheapest one.
+    let mut rivals = plan.options.iter().filter(|option| option.infeasible.is_none());
+    let rival = rivals.find(|option| matches!(option.kind, OptionKind::Api { .. }));
+    if let Some(entry) = rival.and_then(|api| plan.break_evens.iter().find(|entry| entry.api == api.id)) {
+        facts.push(("break-even", break_even(entry)));
+    }
+    let changes = plan.decision.would_change.iter().take(GLANCE);
+    facts.extend(changes.map(|change| ("would change it", change.clone())));
+    facts
+}
+
+/// What the plan rests on, in one line.
+fn how_sure(plan: &Plan) -> String {
+    let levels: Vec<String> =
+        plan.measured.levels.iter().map(|level| format!("{} {}", level.name, level.verdict)).collect();
+    let mut parts = vec![if levels.is_empty() { "no load level".to_owned() } else { levels.join(", ") }];
+    let own = plan.options.iter().find(|option| matches!(option.kind, OptionKind::SelfHost { .. }));
+    if let Some((low, high)) =
+        own.and_then(|own| own.usd_per_month_interval).filter(|(low, high)| low != high)
+    {
+        parts.push(format!("self-host {} to {} a month", money(low), money(high)));
+    }
+    parts.join("; ")
+}
+
 fn option_view(plan: &Plan, option: &OptionPlan) -> OptionView {
     let (self_host, price) = match &option.kind {
         OptionKind::SelfHost { price_from, .. } => (true, price_from),
@@ -171,7 +204,7 @@ fn option_view(plan: &Plan, option: &OptionPlan) -> OptionView {
     }
 }
 
-fn note(plan: &Plan, option: &OptionPlan) -> String {
+pub(crate) fn note(plan: &Plan, option: &OptionPlan) -> String {
     if let Some(why) = &option.infeasible {
         return format!("infeasible: {why}");
     }
@@ -293,7 +326,7 @@ fn fleet(plan: &Plan) -> String {
     parts.join(", ")
 }
 
-fn crossing(entry: &BreakEven) -> String {
+pub(crate) fn crossing(entry: &BreakEven) -> String {
     let end = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), volume);
     let interval = match entry.interval {
         (None, None) => String::new(),
@@ -312,6 +345,17 @@ fn crossing(entry: &BreakEven) -> String {
 
 fn break_even(entry: &BreakEven) -> String {
     format!("{}: {}", entry.api_name, crossing(entry))
+}
+
+/// All break-evens, a line each.
+pub(crate) fn break_evens(plan: &Plan) -> Vec<String> {
+    plan.break_evens.iter().map(break_even).collect()
+}
+
+/// Where an option's price comes from, in one line.
+pub(crate) fn price_origin(option: &OptionPlan) -> String {
+    let (OptionKind::SelfHost { price_from, .. } | OptionKind::Api { price_from, .. }) = &option.kind;
+    origin_text(price_from)
 }
 
 fn plural(count: u32, noun: &str) -> String {
@@ -362,7 +406,7 @@ fn origin_text(from: &Provenance) -> String {
 }
 
 /// The provenance tree in reading order.
-fn origins(from: &Provenance) -> Vec<Origin> {
+pub(crate) fn origins(from: &Provenance) -> Vec<Origin> {
     let mut rows = Vec::new();
     push_origin(from, 0, String::new(), &mut rows);
     rows

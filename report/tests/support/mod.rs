@@ -229,5 +229,6 @@ pub(crate) fn plan() -> Plan {
             })
             .collect(),
         warnings: vec!["the design rate is above the highest valid level".to_owned()],
+        cost_basis: None,
     }
 }
