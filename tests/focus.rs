@@ -1,6 +1,6 @@
 //! The FOCUS rows against the rules of the specification's own column pages, version 1.2.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
 
 mod support;
 
