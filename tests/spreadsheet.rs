@@ -1,4 +1,4 @@
-//! The workbook against the planner: opened and recalculated by LibreOffice, before and after cells of its assumptions change.
+//! The workbook against the planner: opened and recalculated by `LibreOffice`, before and after cells of its assumptions change.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
 
@@ -102,7 +102,7 @@ fn with_cell(book: &[u8], name: &str, value: f64) -> Vec<u8> {
     out.finish().unwrap().into_inner()
 }
 
-/// Every sheet of every workbook, recalculated by LibreOffice.
+/// Every sheet of every workbook, recalculated by `LibreOffice`.
 fn recalculated(folder: &Path, books: &[(&str, Vec<u8>)]) -> BTreeMap<String, Rows> {
     let input = folder.join("books");
     let output = folder.join("csv");
