@@ -4,6 +4,10 @@ use breakeven_measurement::{CapacityEstimate, LevelName, Measurement, RequestRat
 
 use crate::{
     plan::{Basis, ReplicaCapacity},
+    purchase::{
+        PurchaseError,
+        fleet_hours::{FleetPolicy, fleet_hours},
+    },
     traffic::Week,
 };
 
@@ -101,14 +105,18 @@ pub fn replica_capacity(measurement: &Measurement) -> Option<ReplicaCapacity> {
 }
 
 /// Replicas for each hour of the week: the smallest number that carries the hour's readiness, plus those that may be
-/// lost (DESIGN §4).
-pub fn replicas_by_hour(week: &Week, mean: RequestRate, capacity: RequestRate, lost: u32) -> Vec<u32> {
-    week.ready
-        .iter()
-        .map(|factor| {
-            replicas_for(mean.per_second() * factor, capacity.per_second()).max(1).saturating_add(lost)
-        })
-        .collect()
+/// lost, a zone, and a rolling upgrade's (DESIGN §4).
+///
+/// # Errors
+/// Where a number of the policy is out of its range.
+pub fn replicas_by_hour(
+    week: &Week,
+    mean: RequestRate,
+    capacity: RequestRate,
+    policy: &FleetPolicy,
+) -> Result<Vec<u32>, PurchaseError> {
+    let ready: Vec<f64> = week.ready.iter().map(|factor| mean.per_second() * factor).collect();
+    fleet_hours(&ready, capacity.per_second(), policy)
 }
 
 /// The quotient rounded up. A hair above a whole number is rounding error, not a replica.

@@ -93,7 +93,8 @@ impl CostModel<'_> {
     pub(crate) fn replicas(&self, requests: f64) -> Option<Vec<u32>> {
         let Supply::SelfHost { capacity, .. } = &self.supply else { return None };
         let mean = mean_rate(requests, self.retries())?;
-        Some(replicas_by_hour(self.week, mean, *capacity, self.product.fleet.replicas_lost))
+        let fleet = &self.product.fleet;
+        replicas_by_hour(self.week, mean, *capacity, &fleet.capacity.survival(fleet.replicas_lost)).ok()
     }
 
     /// Replica-hours a month: reserved and owned machines pay for the most of the week always, the others for each
@@ -117,7 +118,7 @@ impl CostModel<'_> {
     }
 
     /// Cost of first attempts, cost of retries, and where both come from. Retries take their share of all attempts.
-    fn model_calls(&self, requests: f64) -> (Usd, Usd, Provenance) {
+    pub(crate) fn model_calls(&self, requests: f64) -> (Usd, Usd, Provenance) {
         let retries = self.retries();
         match &self.supply {
             Supply::SelfHost { capacity_from, owned: Some(_), .. } => {

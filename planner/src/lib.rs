@@ -10,6 +10,7 @@
 //! | [`curve`] | measured points as a curve with a band |
 //! | [`purchase`] | replicas of every hour, and what to buy |
 //! | [`basis`] | what the bills are computed from, for a spreadsheet |
+//! | [`fleet`] | the plan's capacity and purchase, from all of these |
 //! | `cost` | every line of an option's bill at a volume |
 //! | `break_even` | where two cost curves cross |
 //! | `decision` | the answer and what would change it |
@@ -23,6 +24,7 @@ pub mod capacity;
 mod cost;
 pub mod curve;
 mod decision;
+pub mod fleet;
 mod owned;
 pub mod plan;
 pub mod planning;

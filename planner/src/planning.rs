@@ -14,6 +14,7 @@ use crate::{
     capacity::{PlanError, check, replica_capacity, replicas_for},
     cost::{CostModel, SegmentTokens, Supply, day_of, decimal, input, typed_at},
     decision::{Contest, decide},
+    fleet,
     owned::{MeasuredPower, Owned},
     plan::{
         Assumption, BreakEven, BreakEvenOutcome, CostPoint, FORMAT, Fleet, LineItem, OptionKind, OptionPlan,
@@ -79,6 +80,53 @@ pub fn plan(
             Err(reason) => infeasible(id, name, reason, product),
         });
     }
+    let found = own.as_ref().ok().map(|own| {
+        let cheapest = apis
+            .iter()
+            .filter_map(|(_, name, model)| Some((name.as_str(), model.as_ref().ok()?)))
+            .filter(|(_, model)| matches!(model.supply, Supply::Api { provisioned: None, .. }))
+            .min_by(|a, b| a.1.total(requests).cmp(&b.1.total(requests)));
+        fleet::fleet_plan(&fleet::Inputs {
+            product,
+            week: &week,
+            workload: &workload,
+            measurement,
+            prices,
+            as_of: options.as_of,
+            own,
+            api: cheapest,
+        })
+        .map(|found| (found, cheapest))
+    });
+    let fleet_plan = match (found, &own) {
+        (Some(Ok((found, cheapest))), Ok(own)) => {
+            let name = own_name(measurement);
+            if let Some(mix) = found.machines.as_ref().filter(|_| product.fleet.purchase.is_some()) {
+                let named = (fleet::options::MIX.to_owned(), format!("{name}, cheapest mix of terms"));
+                plans.push(fleet::options::bought(named, own, mix, None, requests));
+            }
+            if let (Some(hybrid), Some((api, model))) = (&found.hybrid, cheapest) {
+                let named =
+                    (format!("{}{api}", fleet::options::HYBRID), format!("{name} + {api} for the peaks"));
+                plans.push(fleet::options::bought(named, own, hybrid, Some(model.success), requests));
+            }
+            Some(found.plan)
+        }
+        (Some(Err(error)), _) => {
+            warnings.push(format!("the fleet's purchase and simulation are left out: {error}"));
+            None
+        }
+        _ => None,
+    };
+    if let Some(check) = fleet_plan.as_ref().and_then(|f| f.simulation.as_ref()).filter(|check| !check.holds)
+    {
+        warnings.push(format!(
+            "simulated, {} replicas at {:.2} req/s miss the SLO ({} within it): the fleet is too small",
+            check.peak_replicas,
+            check.peak_per_second,
+            check.peak_goodput.map_or_else(|| "none".to_owned(), |share| share.to_string())
+        ));
+    }
     plans.sort_by(|a, b| sort_key(a).total_cmp(&sort_key(b)));
 
     let break_evens = match &own {
@@ -91,7 +139,7 @@ pub fn plan(
         Err(_) => Vec::new(),
     };
     let own_plan = plans.iter().find(|p| p.id == SELF_HOST && p.infeasible.is_none());
-    let api_plan = plans.iter().find(|p| p.id != SELF_HOST && p.infeasible.is_none());
+    let api_plan = plans.iter().find(|p| p.id.starts_with("api:") && p.infeasible.is_none());
     let api_model = api_plan
         .and_then(|plan| apis.iter().find(|(id, ..)| *id == plan.id))
         .and_then(|(_, _, model)| model.as_ref().ok());
@@ -119,14 +167,14 @@ pub fn plan(
         product: product.name.clone(),
         as_of: options.as_of,
         measured: summary::measured(measurement),
-        fleet: fleet(product, &week, &traffic, capacity, own.as_ref().ok(), capacity_from, requests),
+        fleet: fleet_of(product, &week, &traffic, capacity, own.as_ref().ok(), capacity_from, requests),
         traffic,
         options: plans,
         break_evens,
         decision,
         load_curve: summary::load_curve(measurement),
         cost_curve,
-        fleet_plan: None,
+        fleet_plan,
         assumptions: assumptions(product),
         warnings,
         cost_basis: Some(cost_basis),
@@ -424,7 +472,7 @@ fn cost_curve(plans: &[OptionPlan], own: Option<&CostModel<'_>>, apis: &[ApiMode
         .collect()
 }
 
-fn fleet(
+fn fleet_of(
     product: &Product,
     week: &Week,
     traffic: &TrafficSummary,

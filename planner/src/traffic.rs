@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use breakeven_measurement::RequestRate;
 
-use crate::product::{NonNegative, Product, Traffic};
+use crate::{
+    product::{NonNegative, Product, Traffic},
+    purchase::fleet_hours::fill_valleys,
+};
 
 /// Hours of a week.
 pub const HOURS: usize = 168;
@@ -24,7 +27,10 @@ pub struct Week {
 impl Week {
     /// The week of a product.
     pub fn of(product: &Product) -> Self {
-        let mean = profile(&product.traffic);
+        let waiting = product.traffic.deferrable_share.get();
+        let mean: Vec<f64> = profile(&product.traffic).into_iter().map(|v| v * (1.0 - waiting)).collect();
+        // What can wait fills the quiet hours first.
+        let mean = fill_valleys(&mean, waiting * HOURS as f64);
         let ahead = hours_touched(product.fleet.scale_up_lag.0);
         let burst = product.traffic.burst_factor.get();
         let ready = (0..HOURS)

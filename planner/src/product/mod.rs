@@ -1,6 +1,7 @@
 //! The product file: what the product is, its SLO, its traffic and its money, parsed once.
 
 mod bench;
+pub mod capacity_tables;
 mod error;
 mod supply;
 mod text;
@@ -15,6 +16,7 @@ pub use supply::{LimitsTable, OwnedTable, ProvisionedTable};
 pub use text::{NonNegative, Positive, Price, TextDuration};
 
 use crate::plan::LineItem;
+use capacity_tables::{CapacityTable, GrowthTable, PurchaseTable, RepeatsTable, ReplicaTable, SpikeTable};
 
 /// A parsed product file. Unknown keys are errors, so that a typing mistake cannot silently mean a default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -114,6 +116,20 @@ pub struct Traffic {
     /// Peak minute over the mean of its hour.
     #[serde(default = "one")]
     pub burst_factor: Positive,
+    /// Share of the requests that can wait for a quiet hour of the week (batch, async).
+    #[serde(default = "none")]
+    pub deferrable_share: Fraction,
+    /// Growth and season; none where left out.
+    pub growth: Option<GrowthTable>,
+    /// Launches and campaigns.
+    #[serde(rename = "spike", default)]
+    pub spikes: Vec<SpikeTable>,
+    /// Timeouts that are asked again.
+    pub repeats: Option<RepeatsTable>,
+}
+
+fn none() -> Fraction {
+    Fraction::ZERO
 }
 
 fn one() -> Positive {
@@ -150,6 +166,12 @@ pub struct FleetPolicy {
     pub usd_per_hour_note: Option<String>,
     /// What buying and running one server costs, for `term = "owned"`.
     pub owned: Option<OwnedTable>,
+    /// What the fleet is sized to survive beside `replicas_lost`.
+    pub capacity: CapacityTable,
+    /// The scheduler of a replica, where the measured server does not say.
+    pub replica: ReplicaTable,
+    /// What may be bought; the term above alone where left out.
+    pub purchase: Option<PurchaseTable>,
 }
 
 impl Default for FleetPolicy {
@@ -162,6 +184,9 @@ impl Default for FleetPolicy {
             usd_per_hour: None,
             usd_per_hour_note: None,
             owned: None,
+            capacity: CapacityTable::default(),
+            replica: ReplicaTable::default(),
+            purchase: None,
         }
     }
 }

@@ -36,7 +36,7 @@ pub fn fleet_hours(
         .iter()
         .map(|rate| {
             require(rate.is_finite() && *rate >= 0.0, "an hour's rate", "0 or more", *rate)?;
-            let carrying = replicas_for(*rate, capacity * most);
+            let carrying = replicas_for(*rate, capacity * most).max(1);
             Ok(surviving(carrying, policy).max(policy.least))
         })
         .collect()

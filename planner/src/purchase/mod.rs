@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`fleet_hours`] | replicas of every hour: headroom, losses, surge, and deferrable work in the valleys |
 //! | [`one_type`] | the cheapest purchase of one hardware type, exactly, from the load-duration curve |
+//! | [`horizon`] | the same over months that grow: commitments that start when they pay |
 //! | [`mix`] | the cheapest mix of several types, as a mixed-integer program |
 
 pub mod fleet_hours;
+pub mod horizon;
 pub mod mix;
 pub mod one_type;
 
