@@ -7,6 +7,7 @@ use breakeven_bench::{
     Durations, RunPlan,
     drive::Pacing,
     launch::{Server, stop_group},
+    policy::Meter,
     requests::RequestSource,
     run as run_levels,
     sweep::sweep,
@@ -91,7 +92,7 @@ pub(crate) fn measure(
     let sweep_plan = measuring.load.sweep(&run_plan)?;
     let mut bars = Bars::new(run_plan.durations);
     let (outcome, sweep) = runtime.block_on(async {
-        let cancel = cancel_on_interrupt(subject.server.as_ref().map(|server| server.id()));
+        let cancel = cancel_on_interrupt(subject.server.as_ref().map(|server| server.id()), meter.clone());
         let stopped = cancel.clone();
         let outcome = run_levels(
             &subject.target,
@@ -111,7 +112,12 @@ pub(crate) fn measure(
     });
     bars.finish();
     policy::say_spent(meter.as_deref());
-    let outcome = outcome?;
+    let mut outcome = outcome?;
+    if let Status::Incomplete { reason } = &mut outcome.status
+        && meter.as_ref().is_some_and(|meter| meter.is_spent())
+    {
+        "the spend cap is reached (bench.spend.cap_usd)".clone_into(reason);
+    }
     let measurement = Measurement {
         format: FORMAT.to_owned(),
         run_id,
@@ -216,9 +222,18 @@ fn rates(given: &[f64]) -> Result<Option<[RequestRate; 3]>> {
     }
 }
 
-/// Turns true on the first Ctrl-C; a second one ends the program at once, as the shell's default.
-fn cancel_on_interrupt(server_group: Option<u32>) -> watch::Receiver<bool> {
+/// Turns true once the spend cap is reached, and on the first Ctrl-C; a second one ends the program at once, as the shell's
+/// default.
+fn cancel_on_interrupt(server_group: Option<u32>, meter: Option<Arc<Meter>>) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
+    let of_meter = sender.clone();
+    tokio::spawn(async move {
+        if let Some(meter) = meter {
+            meter.until_spent().await;
+            console::note("Stopping: the spend cap is reached. Finished attempts are kept.");
+            of_meter.send_replace(true);
+        }
+    });
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
             console::note("Stopping: finished attempts are kept. Ctrl-C again stops at once.");

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use breakeven_hardware::{
     Bytes, ComputePrice, PriceBook, Term,
     device::{Device, Precision, devices, devices_of_price},
-    fit::{Bound, Efficiency, Fit, FitQuestion, ModelNeeds, devices_needed, fit as fit_on},
+    fit::{Bound, Efficiency, Fit, FitQuestion, ModelNeeds, WindowedKv, devices_needed, fit as fit_on},
 };
 use breakeven_models::{
     DecoderSpec, Quantization,
@@ -178,11 +178,20 @@ impl Sized {
 }
 
 fn needs(spec: &DecoderSpec, weights: u64, active: u64, kv_bytes: u64) -> ModelNeeds {
+    let all_layers = spec.kv_bytes_per_token(kv_bytes);
+    let windowed = (0..spec.layers).filter(|layer| spec.window_of(*layer).is_some()).count() as u64;
+    let of_a_layer = all_layers.checked_div(spec.layers as u64).unwrap_or(0);
+    let macs = spec.projection_macs_per_token();
     ModelNeeds {
         weights: Bytes(weights),
         active_weights: Bytes(active),
-        kv_bytes_per_token: spec.kv_bytes_per_token(kv_bytes),
-        flops_per_token: 2.0 * spec.projection_macs_per_token() as f64,
+        kv_bytes_per_token: all_layers,
+        windowed_kv: spec.sliding_window.filter(|_| windowed > 0).map(|window| WindowedKv {
+            bytes_per_token: windowed * of_a_layer,
+            tokens: window.tokens as u64,
+        }),
+        flops_per_token: 2.0 * macs as f64,
+        flops_per_prompt_token: 2.0 * (macs - spec.head_macs()) as f64,
     }
 }
 
@@ -232,7 +241,7 @@ fn cells(device: &Device, found: Option<(u32, Fit)>, context: u64, prices: &Pric
     cells.extend([
         devices.to_string(),
         number(fit.sequences),
-        number(fit.max_context_tokens.map(|tokens| tokens.min(context))),
+        number(fit.kv_memory.map(|_| fit.max_context_tokens.map_or(context, |tokens| tokens.min(context)))),
         speed(|s| s.ttft_seconds),
         speed(|s| s.tpot_alone_seconds),
         speed(|s| s.tpot_seconds),

@@ -10,9 +10,12 @@ use breakeven_hardware::{
     roofline::{Rate, Roofline, RooflineSettings, measure},
 };
 use breakeven_measurement::{LevelName, Measurement, file};
-use breakeven_models::inference::{
-    DeviceChoice,
-    device_roofline::{DeviceRooflineSettings, measure as measure_device},
+use breakeven_models::{
+    inference::{
+        DeviceChoice,
+        device_roofline::{DeviceRooflineSettings, measure as measure_device},
+    },
+    registry,
 };
 use breakeven_report::{
     format::{ABSENT, seconds},
@@ -191,9 +194,19 @@ fn floors(roofline: &Roofline, measurement: &Measurement) -> String {
             .and_then(breakeven_measurement::series::Quantile::finite)
             .map(|d| d.as_secs_f64())
     };
-    let decode = roofline.read_floor(Bytes(model.weight_bytes)).map(|floor| floor.as_secs_f64());
+    // What a step reads and computes needs the model's shapes, which a measurement does not hold: the built-in ones do.
+    let Some(spec) = registry::find(&model.name)
+        .map(|entry| entry.spec)
+        .filter(|spec| spec.parameters() == model.parameters)
+    else {
+        return format!("`{}` is not a built-in model: no floor to compare with.\n", model.name);
+    };
+    let head = spec.head_macs();
+    let looked_up = if spec.tied_head { 0 } else { model.weight_bytes * head / model.parameters.max(1) };
+    let decode = roofline.read_floor(Bytes(model.weight_bytes - looked_up)).map(|floor| floor.as_secs_f64());
     let prompt = load.input_tokens.0.checked_div(load.completed);
-    let prefill = prompt.map(|tokens| roofline.int8_floor(2.0 * model.parameters as f64 * tokens as f64));
+    let layers = spec.projection_macs_per_token() - head;
+    let prefill = prompt.map(|tokens| roofline.int8_floor(2.0 * (layers * tokens + head) as f64));
     let row = |what: &str, floor: Option<f64>, measured: Option<f64>| {
         let share = floor.zip(measured).map_or_else(
             || ABSENT.to_owned(),
@@ -207,8 +220,8 @@ fn floors(roofline: &Roofline, measurement: &Measurement) -> String {
     ];
     let heads = ["baseline, median", "floor", "measured", "floor/measured"];
     format!(
-        "{} at its baseline level ({})\n{}The floor reads every weight once for a token, and computes a prompt of the mean length in int8; waiting and \
-         batching are in the measured times.\n",
+        "{} at its baseline level ({})\n{}The floor reads every weight once for a token, and computes a prompt of the mean length in int8 (the head once); waiting \
+         and batching are in the measured times.\n",
         model.name,
         measurement.run_id,
         text_table(&heads, rows, 1..4, None)

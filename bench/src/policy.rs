@@ -15,7 +15,7 @@ use std::{
 
 use breakeven_measurement::{FailureCause, step_fit::StepRow};
 use serde::Serialize;
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
     criteria::Criteria,
@@ -62,12 +62,14 @@ pub struct Meter {
     pub cap: Option<u64>,
     /// Millionths of a unit used.
     used: AtomicU64,
+    /// Told once the cap is reached.
+    spent: watch::Sender<bool>,
 }
 
 impl Meter {
     /// A meter with nothing used.
     pub fn new(per_million_input_tokens: u64, per_million_output_tokens: u64, cap: Option<u64>) -> Self {
-        Self { per_million_input_tokens, per_million_output_tokens, cap, used: AtomicU64::new(0) }
+        Self { per_million_input_tokens, per_million_output_tokens, cap, ..Self::default() }
     }
 
     /// Units used so far.
@@ -85,6 +87,16 @@ impl Meter {
             .saturating_mul(self.per_million_input_tokens)
             .saturating_add(output_tokens.saturating_mul(self.per_million_output_tokens));
         self.used.fetch_add(units, Ordering::Relaxed);
+        if self.is_spent() {
+            self.spent.send_replace(true);
+        }
+    }
+
+    /// Waits until the cap is reached, for ever where there is none: what would follow is no measurement, so the run ends there.
+    pub async fn until_spent(&self) {
+        if self.spent.subscribe().wait_for(|spent| *spent).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -152,17 +152,15 @@ impl ProvisionedThroughput {
     }
 }
 
-/// The smallest whole number that is not less; `None` beyond a million units or for nonsense.
+/// The smallest whole number that is not less; `None` beyond four thousand million units or for nonsense.
 fn whole(wanted: f64) -> Option<u32> {
-    if !(0.0..=1e6).contains(&wanted) {
-        return None;
-    }
-    let (mut low, mut high) = (0_u32, 1_000_000_u32);
-    while low < high {
-        let middle = low.midpoint(high);
-        if f64::from(middle) >= wanted { high = middle } else { low = middle + 1 }
-    }
-    Some(low)
+    let up = wanted.ceil();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "from 0 to u32::MAX, checked"
+    )]
+    (0.0..=f64::from(u32::MAX)).contains(&up).then_some(up as u32)
 }
 
 #[cfg(test)]

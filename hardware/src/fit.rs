@@ -17,10 +17,57 @@ pub struct ModelNeeds {
     pub weights: Bytes,
     /// Weights read for one token: fewer than all in a mixture of experts.
     pub active_weights: Bytes,
-    /// KV cache of one token of one sequence.
+    /// KV cache of one token of one sequence, all layers.
     pub kv_bytes_per_token: u64,
-    /// Floating-point operations of one token (about twice the active parameters).
+    /// Layers that keep a window of the context only; absent where all see all of it.
+    pub windowed_kv: Option<WindowedKv>,
+    /// Floating-point operations of a decoded token: two for every weight of the layers and of the output head.
     pub flops_per_token: f64,
+    /// Of a prompt token but the last: the layers alone, since only the last token's logits are needed.
+    pub flops_per_prompt_token: f64,
+}
+
+/// KV cache of sliding-window layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowedKv {
+    /// Their part of [`ModelNeeds::kv_bytes_per_token`].
+    pub bytes_per_token: u64,
+    /// Tokens they see.
+    pub tokens: u64,
+}
+
+impl ModelNeeds {
+    /// KV cache of one sequence of `context` tokens, in bytes, where windowed layers keep no more than their window.
+    fn kv_bytes(&self, context: u64) -> u64 {
+        let unseen = self.windowed_kv.map_or(0, |windowed| {
+            context.saturating_sub(windowed.tokens).saturating_mul(windowed.bytes_per_token)
+        });
+        context.saturating_mul(self.kv_bytes_per_token).saturating_sub(unseen)
+    }
+
+    /// The longest context whose cache fits `free` bytes; `None` where no length fills them.
+    fn longest_context(&self, free: u64) -> Option<u64> {
+        let Some(windowed) = self.windowed_kv else { return free.checked_div(self.kv_bytes_per_token) };
+        let at_window = windowed.tokens.saturating_mul(self.kv_bytes_per_token);
+        if free <= at_window {
+            return free.checked_div(self.kv_bytes_per_token);
+        }
+        let beyond = self.kv_bytes_per_token.saturating_sub(windowed.bytes_per_token);
+        Some(windowed.tokens.saturating_add((free - at_window).checked_div(beyond)?))
+    }
+
+    /// Mean bytes of cache that a step reads for one sequence while its answer grows from nothing to its full length.
+    fn mean_kv_bytes_read(&self, prompt: f64, output: f64) -> f64 {
+        let all = (prompt + output / 2.0) * self.kv_bytes_per_token as f64;
+        self.windowed_kv.map_or(all, |windowed| {
+            // Mean of max(0, x − w) for x from prompt to prompt + output.
+            let (window, end) = (windowed.tokens as f64, prompt + output);
+            let start = prompt.max(window).min(end.max(window));
+            let over = (end - window).max(0.0).powi(2) - (start - window).powi(2);
+            let unseen = if output > 0.0 { over / (2.0 * output) } else { (prompt - window).max(0.0) };
+            all - unseen * windowed.bytes_per_token as f64
+        })
+    }
 }
 
 /// How the model is to be run.
@@ -102,7 +149,7 @@ pub fn fit(device: &Device, needs: &ModelNeeds, question: &FitQuestion) -> Fit {
     let usable = share(device.memory.0.saturating_mul(devices), question.usable_memory_share);
     let kv_memory = usable.checked_sub(needs.weights.0);
     let context = question.prompt_tokens.saturating_add(question.output_tokens);
-    let kv_per_sequence = context.saturating_mul(needs.kv_bytes_per_token);
+    let kv_per_sequence = needs.kv_bytes(context);
     let sequences = kv_memory.and_then(|free| free.checked_div(kv_per_sequence));
     let speed = match (sequences, device.peak(question.precision)) {
         (Some(sequences), Some(peak)) if sequences > 0 => {
@@ -114,7 +161,7 @@ pub fn fit(device: &Device, needs: &ModelNeeds, question: &FitQuestion) -> Fit {
         usable_memory: Bytes(usable),
         kv_memory: kv_memory.map(Bytes),
         sequences,
-        max_context_tokens: kv_memory.and_then(|free| free.checked_div(needs.kv_bytes_per_token)),
+        max_context_tokens: kv_memory.and_then(|free| needs.longest_context(free)),
         speed,
     }
 }
@@ -152,15 +199,17 @@ fn speed(
     let devices = f64::from(question.devices.max(1));
     let bandwidth = device.memory_bandwidth_bytes_per_second * question.efficiency.bandwidth * devices;
     let compute = peak * question.efficiency.compute * devices;
-    // Mean context while an answer grows from nothing to its full length.
-    let mean_context = question.prompt_tokens as f64 + question.output_tokens as f64 / 2.0;
+    let (prompt, output) = (question.prompt_tokens as f64, question.output_tokens as f64);
+    let kv_read = needs.mean_kv_bytes_read(prompt, output);
     let step = |count: f64| {
-        let bytes = needs.active_weights.0 as f64 + count * mean_context * needs.kv_bytes_per_token as f64;
+        let bytes = needs.active_weights.0 as f64 + count * kv_read;
         (bytes / bandwidth, count * needs.flops_per_token / compute)
     };
     let (read, work) = step(sequences as f64);
     let (read_alone, work_alone) = step(1.0);
-    let prefill = question.prompt_tokens as f64 * needs.flops_per_token / compute;
+    // The head works on the last token of the prompt only.
+    let head = needs.flops_per_token - needs.flops_per_prompt_token;
+    let prefill = (prompt * needs.flops_per_prompt_token + head) / compute;
     SpeedEstimate {
         sequences,
         ttft_seconds: prefill.max(needs.active_weights.0 as f64 / bandwidth),
@@ -186,7 +235,10 @@ mod tests {
         weights: Bytes(16_060_522_496),
         active_weights: Bytes(16_060_522_496),
         kv_bytes_per_token: 131_072,
-        flops_per_token: 2.0 * 8.03e9,
+        windowed_kv: None,
+        // 128,256 x 4,096 weights of the head, which are in the file's 8.03e9 as the embedding is.
+        flops_per_token: 2.0 * 7.50e9,
+        flops_per_prompt_token: 2.0 * 6.98e9,
     };
 
     fn question(devices: u32) -> FitQuestion {
@@ -212,8 +264,8 @@ mod tests {
         assert!(
             (speed.tpot_alone_seconds - (16_060_522_496.0 + 7_680.0 * 131_072.0) / 3.35e12).abs() < 1e-12
         );
-        // Prefill: 7,168 x 16.06 GFLOP / 989 TFLOPS.
-        assert!((speed.ttft_seconds - 7_168.0 * 16.06e9 / 989e12).abs() < 1e-9);
+        // Prefill: (7,168 x 13.96 GFLOP of layers + 1.04 of the head, once) / 989 TFLOPS.
+        assert!((speed.ttft_seconds - (7_168.0 * 13.96e9 + 1.04e9) / 989e12).abs() < 1e-9);
         assert_eq!(speed.decode_bound, Bound::Memory);
     }
 
@@ -223,7 +275,9 @@ mod tests {
             weights: Bytes(141_107_412_992),
             active_weights: Bytes(141_107_412_992),
             kv_bytes_per_token: 327_680,
-            flops_per_token: 2.0 * 70.55e9,
+            windowed_kv: None,
+            flops_per_token: 2.0 * 69.5e9,
+            flops_per_prompt_token: 2.0 * 68.5e9,
         };
         let h100 = device("H100-SXM");
         assert_eq!(fit(&h100, &needs, &question(1)).kv_memory, None);
@@ -251,11 +305,41 @@ mod tests {
                 weights: Bytes(2 * parameters),
                 active_weights: Bytes(2 * parameters),
                 kv_bytes_per_token: 2 * layers * kv_heads * head_size * 2,
+                windowed_kv: None,
                 flops_per_token: 2.0 * parameters as f64,
+                flops_per_prompt_token: 2.0 * parameters as f64,
             };
             let (count, fit) = devices_needed(&h100, &needs, &question(1), 16).unwrap();
             assert_eq!((count, fit.sequences), (devices, Some(sequences)), "{name}");
         }
+    }
+
+    #[test]
+    fn a_window_bounds_what_its_layers_keep_and_read() {
+        // Gemma-3-1B: 26 layers, every sixth global (4 of them), one KV head of 256, 16-bit values: 1,024 bytes a layer and token.
+        let gemma = ModelNeeds {
+            kv_bytes_per_token: 26 * 1_024,
+            windowed_kv: Some(WindowedKv { bytes_per_token: 22 * 1_024, tokens: 512 }),
+            ..LLAMA_8B
+        };
+        assert_eq!(gemma.kv_bytes(512), 512 * 26 * 1_024);
+        assert_eq!(gemma.kv_bytes(2_000), (512 * 22 + 2_000 * 4) * 1_024);
+        for context in [1, 511, 512, 513, 40_000] {
+            assert_eq!(gemma.longest_context(gemma.kv_bytes(context)), Some(context));
+        }
+        // Token by token: step t of an answer reads what the cache holds then.
+        for (prompt, output) in [(100, 200), (400, 400), (600, 100)] {
+            let steps: u64 = (0..=output).map(|t| gemma.kv_bytes(prompt + t)).sum();
+            let mean = steps as f64 / (output as f64 + 1.0);
+            let found = gemma.mean_kv_bytes_read(prompt as f64, output as f64);
+            assert!((found / mean - 1.0).abs() < 1e-3, "{prompt} {output}: {found} {mean}");
+        }
+        // Every layer windowed: beyond the window the cache does not grow.
+        let all = ModelNeeds {
+            windowed_kv: Some(WindowedKv { bytes_per_token: 26 * 1_024, tokens: 512 }),
+            ..gemma
+        };
+        assert_eq!(all.longest_context(1 << 40), None);
     }
 
     proptest! {

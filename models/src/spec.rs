@@ -214,14 +214,19 @@ impl DecoderSpec {
     /// Multiply-accumulates of all matrix products for one token, attention scores excluded: the embedding
     /// lookup costs none, the head (tied or not) costs its full matrix.
     pub fn projection_macs_per_token(&self) -> u64 {
-        let head = self.vocabulary as u64 * self.hidden as u64;
         let layers: u64 = self
             .tensors()
             .iter()
             .filter(|tensor| tensor.rows.is_some() && tensor.name.starts_with("blk."))
             .map(TensorSpec::elements)
             .sum();
-        layers + head
+        layers + self.head_macs()
+    }
+
+    /// Of [`projection_macs_per_token`](Self::projection_macs_per_token), those of the output head: a prompt needs them for its
+    /// last token only.
+    pub fn head_macs(&self) -> u64 {
+        self.vocabulary as u64 * self.hidden as u64
     }
 
     /// What makes this spec impossible, in words; `None` when it is sound.

@@ -121,12 +121,12 @@ impl CostModel<'_> {
     pub(crate) fn model_calls(&self, requests: f64) -> (Usd, Usd, Provenance) {
         let retries = self.retries();
         match &self.supply {
-            Supply::SelfHost { capacity_from, owned: Some(_), .. } => {
+            Supply::SelfHost { capacity_from, owned: Some(owned), .. } => {
                 let Some(cost) = self.owned_cost(requests) else {
                     return (Usd::ZERO, Usd::ZERO, typed_at("fleet.owned", None));
                 };
                 let of_retries = cost.usd_per_month.times(decimal(retries / (1.0 + retries)));
-                (cost.usd_per_month - of_retries, of_retries, owned_from(&cost, capacity_from))
+                (cost.usd_per_month - of_retries, of_retries, owned_from(&cost, owned, capacity_from))
             }
             Supply::SelfHost { usd_per_hour, price_from, capacity_from, capacity, owned: None } => {
                 let hours = self.replica_hours(requests).unwrap_or_default();
@@ -286,7 +286,14 @@ impl CostModel<'_> {
 }
 
 /// The six lines of owning, each typed into the product file.
-fn owned_from(cost: &OwnedCost, capacity_from: &Provenance) -> Provenance {
+fn owned_from(cost: &OwnedCost, owned: &Owned<'_>, capacity_from: &Provenance) -> Provenance {
+    let energy_from = match (owned.power, capacity_from) {
+        (Some(_), Provenance::Measured { run_id, .. }) => Provenance::Measured {
+            run_id: run_id.clone(),
+            path: "levels.expected.resources.energy_joules".to_owned(),
+        },
+        _ => typed_at("fleet.owned", None),
+    };
     let mut inputs: Vec<Input> = cost
         .lines
         .iter()
@@ -295,11 +302,7 @@ fn owned_from(cost: &OwnedCost, capacity_from: &Provenance) -> Provenance {
             input(&format!("{name}, USD a month"), usd.0.round_dp(2), typed_at("fleet.owned", None))
         })
         .collect();
-    inputs.push(input(
-        "energy, kWh a month",
-        format!("{:.0}", cost.kwh_per_month),
-        typed_at("fleet.owned", None),
-    ));
+    inputs.push(input("energy, kWh a month", format!("{:.0}", cost.kwh_per_month), energy_from));
     inputs.push(input("bought, USD", cost.capex.0.round_dp(2), typed_at("fleet.owned", None)));
     inputs.push(input("servers and how busy they are", "from the plan", capacity_from.clone()));
     Provenance::Computed {

@@ -110,7 +110,7 @@ impl ThroughputBench {
     /// What a point must at least read and compute, for a roofline.
     pub fn work(&self, point: Point) -> (Work, Work) {
         let spec = self.decoder.spec();
-        let head = spec.vocabulary as u64 * spec.hidden as u64;
+        let head = spec.head_macs();
         let layers = spec.projection_macs_per_token() - head;
         let (batch, prompt) = (point.batch as u64, point.prompt_tokens as u64);
         let decode = point.decode_tokens as u64;
