@@ -21,6 +21,7 @@ mod prices;
 mod progress;
 mod report;
 mod run;
+mod schema;
 mod self_check;
 mod serve;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Export(arguments) => export::export(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),
+        Command::Schema(arguments) => schema::schema(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Init(arguments) => init::init(&arguments),
         Command::Hardware(arguments) => hardware::hardware(&arguments),

@@ -15,7 +15,7 @@ const COLUMNS: Columns = Columns {
 };
 
 /// An assumption with its spread.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Band {
     /// What it is about.
     pub parameter: String,

@@ -28,7 +28,9 @@ const COLUMNS: Columns = Columns {
 };
 
 /// Number format of a matrix product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// Brain float, 16 bits.
@@ -42,7 +44,7 @@ pub enum Precision {
 }
 
 /// One accelerator as published. What the source does not state is `None`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Device {
     /// Name, family first: `H100-SXM`.
     pub name: String,

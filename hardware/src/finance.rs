@@ -43,13 +43,13 @@ mod tests {
     use proptest::prelude::*;
     use serde::Deserialize;
 
-    #[derive(Deserialize)]
+    #[derive(Deserialize, schemars::JsonSchema)]
     struct Recorded {
         annuities: Vec<Annuity>,
         npvs: Vec<Npv>,
     }
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Deserialize, schemars::JsonSchema)]
     struct Annuity {
         rate_per_period: f64,
         periods: u32,
@@ -58,7 +58,7 @@ mod tests {
         payment: f64,
     }
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Deserialize, schemars::JsonSchema)]
     struct Npv {
         rate_per_period: f64,
         flows: Vec<f64>,

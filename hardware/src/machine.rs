@@ -7,7 +7,7 @@ use crate::units::Bytes;
 /// A machine as detected, or as described by whoever imported a measurement.
 ///
 /// Facts the machine does not tell are `None`, never a guess.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Machine {
     /// The processor.
     pub cpu: Cpu,
@@ -24,7 +24,7 @@ pub struct Machine {
 }
 
 /// A processor package as the operating system shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Cpu {
     /// Marketing name, for example `AMD EPYC 9B14`.
     pub model: String,
@@ -48,7 +48,7 @@ pub struct Cpu {
 }
 
 /// One cache of a core.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Cache {
     /// 1 is nearest to the core.
     pub level: u8,
@@ -61,7 +61,7 @@ pub struct Cache {
 }
 
 /// One accelerator.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Gpu {
     /// Product name as the driver gives it.
     pub name: String,
@@ -86,7 +86,7 @@ pub struct Gpu {
 }
 
 /// Container (cgroup) limits.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ContainerLimits {
     /// CPU time as a number of cores.
     pub cpu_cores: Option<f64>,

@@ -10,7 +10,20 @@ use serde::{Deserialize, Serialize};
 /// An amount of US dollars, exact; serialised as a string, rounded only by `Display`.
 ///
 /// Arithmetic saturates at the largest decimal instead of panicking: amounts come from users' files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Usd(pub Decimal);
 
@@ -116,7 +129,20 @@ fn display_decimals(amount: Decimal) -> u32 {
 }
 
 /// Dollars an hour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct UsdPerHour(pub Usd);
 
@@ -136,7 +162,20 @@ impl fmt::Display for UsdPerHour {
 }
 
 /// Dollars a million tokens, the unit API price lists are printed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct UsdPerMillionTokens(pub Usd);
 

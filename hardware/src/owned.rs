@@ -15,7 +15,7 @@ pub const HOURS_PER_MONTH: f64 = 730.5;
 const DAYS_PER_MONTH: f64 = HOURS_PER_MONTH / 24.0;
 
 /// What is bought and what running it takes. Shares are 0 to 1; money is US dollars.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OwnedHardware {
     /// Servers in use. Never read from a file: the plan says how many.
@@ -62,7 +62,7 @@ fn one() -> u32 {
 }
 
 /// Price of a kilowatt-hour.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Tariff {
     /// One price.
@@ -87,7 +87,7 @@ impl Tariff {
 }
 
 /// How the energy is known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EnergyBasis {
     /// From idle and load power and the share of each hour of the day that the servers are busy, as the plan has it.
@@ -110,7 +110,9 @@ impl EnergyBasis {
 }
 
 /// What a line of the cost of ownership is for, in the order of the bill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum OwnedLine {
     /// The annuity.
@@ -128,7 +130,7 @@ pub enum OwnedLine {
 }
 
 /// The cost of ownership a month.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OwnedCost {
     /// Every line, in order; what costs nothing is an explicit zero.
     pub lines: Vec<(OwnedLine, Usd)>,

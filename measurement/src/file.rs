@@ -51,7 +51,7 @@ pub enum FileError {
     },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct FormatOnly {
     format: String,
 }

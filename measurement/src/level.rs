@@ -13,7 +13,9 @@ use crate::{
 };
 
 /// The three load levels of DESIGN §2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum LevelName {
     /// Light load: 0.3 of the highest rate under the SLO.
@@ -49,7 +51,7 @@ impl fmt::Display for LevelName {
 }
 
 /// How arrivals are spaced.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ArrivalProcess {
     /// Exponential gaps: the open-loop default.
@@ -82,7 +84,9 @@ pub enum ArrivalProcess {
 }
 
 /// Why an attempt failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCause {
     /// No end within the request's deadline.
@@ -126,7 +130,9 @@ impl FailureCause {
 }
 
 /// Where an output token count came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenSource {
     /// The server's or engine's own usage record.
@@ -138,7 +144,7 @@ pub enum TokenSource {
 }
 
 /// Everything counted about a set of requests. All fields add, so shards merge exactly.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema, Default)]
 pub struct LoadResult {
     /// Arrivals scheduled in the window.
     pub scheduled: u64,
@@ -239,7 +245,7 @@ fn add_counts<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64
 }
 
 /// Rates of a window, in requests or tokens per second of it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Rates {
     /// Scheduled arrivals per second.
     pub offered_per_second: f64,
@@ -265,7 +271,7 @@ impl Rates {
 }
 
 /// What one traffic segment saw.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SegmentResult {
     /// The segment's name in the workload.
     pub name: String,
@@ -274,7 +280,7 @@ pub struct SegmentResult {
 }
 
 /// What the target's own machine used during the window; absent where it cannot be read.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Resources {
     /// Mean sequences sharing an engine step.
     pub mean_batch_occupancy: Option<f64>,
@@ -293,7 +299,7 @@ pub struct Resources {
 }
 
 /// One load level.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LevelResult {
     /// Which level.
     pub name: LevelName,
@@ -303,9 +309,11 @@ pub struct LevelResult {
     pub target_rate: RequestRate,
     /// Seconds of load before the window began.
     #[serde(rename = "warmup_seconds", with = "seconds")]
+    #[schemars(with = "f64")]
     pub warmup: Duration,
     /// Seconds from the end of warm-up to the last scheduled arrival.
     #[serde(rename = "window_seconds", with = "seconds")]
+    #[schemars(with = "f64")]
     pub window: Duration,
     /// Rates over the window; absent where the window is empty.
     pub rates: Option<Rates>,

@@ -20,7 +20,7 @@ use crate::{
 pub const FORMAT: &str = "breakeven.measurement/1";
 
 /// Whether a run reached its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum Status {
     /// Every level ran to the end of its schedule.
@@ -33,7 +33,7 @@ pub enum Status {
 }
 
 /// What was driven.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Target {
     /// The in-process engine and its settings.
@@ -50,7 +50,7 @@ pub enum Target {
 }
 
 /// Settings of the in-process engine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EngineRecord {
     /// Device: `cpu`, `cuda:0`.
     pub device: String,
@@ -71,13 +71,14 @@ pub struct EngineRecord {
 }
 
 /// What a benchmark run found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Measurement {
     /// [`FORMAT`] of the version that wrote it.
     pub format: String,
     /// Identifies the run in provenance trees.
     pub run_id: String,
     /// When it began.
+    #[schemars(with = "String")]
     pub started: Timestamp,
     /// Version of breakeven that ran it.
     pub breakeven_version: String,
@@ -118,11 +119,12 @@ pub struct Measurement {
 }
 
 /// One of the runs that a merged measurement adds up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Generator {
     /// Its run.
     pub run_id: String,
     /// When it began.
+    #[schemars(with = "String")]
     pub started: Timestamp,
     /// Whether it reached its end.
     pub status: Status,

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::quantity::{Fraction, RequestRate, optional_seconds, seconds};
 
 /// One short open-loop run at one rate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Probe {
     /// Rate offered.
     pub rate: RequestRate,
     /// Seconds of the probe's window.
     #[serde(rename = "window_seconds", with = "seconds")]
+    #[schemars(with = "f64")]
     pub window: Duration,
     /// Requests scheduled in it.
     pub scheduled: u64,
@@ -26,12 +27,15 @@ pub struct Probe {
     pub output_tokens_per_second: f64,
     /// Median TTFT; absent where it falls among the failures.
     #[serde(rename = "ttft_p50_seconds", with = "optional_seconds")]
+    #[schemars(with = "Option<f64>")]
     pub ttft_p50: Option<Duration>,
     /// p95 TTFT; absent where it falls among the failures.
     #[serde(rename = "ttft_p95_seconds", with = "optional_seconds")]
+    #[schemars(with = "Option<f64>")]
     pub ttft_p95: Option<Duration>,
     /// Median TPOT.
     #[serde(rename = "tpot_p50_seconds", with = "optional_seconds")]
+    #[schemars(with = "Option<f64>")]
     pub tpot_p50: Option<Duration>,
     /// Whether the probe met the SLO's attainment.
     pub met: bool,
@@ -47,7 +51,7 @@ pub struct Probe {
 }
 
 /// The highest rate one replica carries under the SLO, with what is known of its error.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CapacityEstimate {
     /// Best estimate: the median of what all probes and levels together support.
     pub rate: RequestRate,
@@ -58,7 +62,7 @@ pub struct CapacityEstimate {
 }
 
 /// Every probe of the search and what it concluded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SearchRecord {
     /// Probes in the order they ran.
     pub probes: Vec<Probe>,

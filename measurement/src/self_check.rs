@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The generator's own ceiling and errors.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SelfCheck {
     /// Requests per second against the null target in process, closed loop.
     pub in_process_requests_per_second: f64,

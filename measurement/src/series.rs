@@ -175,7 +175,7 @@ struct Written {
     histogram: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct Read {
     infinite: u64,
     histogram: String,
@@ -196,6 +196,16 @@ impl Serialize for LatencySeries {
             histogram: self.histogram_base64().map_err(ser::Error::custom)?,
         }
         .serialize(serializer)
+    }
+}
+
+impl schemars::JsonSchema for LatencySeries {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "LatencySeries".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Read::json_schema(generator)
     }
 }
 

@@ -8,14 +8,16 @@ use serde::{Deserialize, Serialize};
 ///
 /// All parts draw the same schedule from the same seed; part *i* of *n* sends the arrivals number *i*, *i + n*,
 /// *i + 2n*… of it, so that the parts together send every arrival exactly once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(try_from = "RawShard")]
 pub struct Shard {
     index: u32,
     of: u32,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawShard {
     index: u32,

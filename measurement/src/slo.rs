@@ -8,17 +8,20 @@ use crate::quantity::{Fraction, optional_seconds};
 
 /// Latency targets that a request must meet *all together* (the joint rule, as `vllm bench serve --goodput`),
 /// and the share of all scheduled requests that must do so.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slo {
     /// Largest TTFT, from the scheduled send time.
     #[serde(rename = "ttft_seconds", with = "optional_seconds", default)]
+    #[schemars(with = "Option<f64>")]
     pub ttft: Option<Duration>,
     /// Largest TPOT of a request; a one-token answer has none and meets it.
     #[serde(rename = "tpot_seconds", with = "optional_seconds", default)]
+    #[schemars(with = "Option<f64>")]
     pub tpot: Option<Duration>,
     /// Largest E2E latency, from the scheduled send time.
     #[serde(rename = "e2e_seconds", with = "optional_seconds", default)]
+    #[schemars(with = "Option<f64>")]
     pub e2e: Option<Duration>,
     /// Share of all scheduled requests that must meet every target.
     pub attainment: Fraction,

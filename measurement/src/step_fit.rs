@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// One step of an engine, as its step log has it; or a stretch of several, with the sums over them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepRow {
     /// Steps: 1 in a step log.
     pub steps: f64,
@@ -28,7 +28,7 @@ pub struct StepRow {
 }
 
 /// A fitted step model.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepFit {
     /// The model.
     pub model: StepModel,

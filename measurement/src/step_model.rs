@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Step seconds = base + b·prefill tokens + c·decoding sequences + d·context tokens. No coefficient is negative.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "RawStepModel")]
 pub struct StepModel {
     base_seconds: f64,
@@ -12,7 +12,7 @@ pub struct StepModel {
     seconds_per_context_token: f64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawStepModel {
     base_seconds: f64,

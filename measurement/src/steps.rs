@@ -11,7 +11,7 @@ use crate::{
 const MOST_SAMPLED: usize = 200;
 
 /// Where the rows come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepSource {
     /// The engine's own log, a row a step.
@@ -21,7 +21,7 @@ pub enum StepSource {
 }
 
 /// The step model of a run and what it rests on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepEvidence {
     /// Where the rows come from.
     pub source: StepSource,

@@ -10,12 +10,13 @@ use crate::{level::LoadResult, quantity::seconds};
 ///
 /// A closed loop has no schedule: latencies count from the send, and a slow target is asked less. Read it as what the
 /// target does at that concurrency, never as what users see at a rate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SweepPoint {
     /// Requests in flight.
     pub concurrency: u32,
     /// Seconds from the end of warm-up to the last send.
     #[serde(rename = "window_seconds", with = "seconds")]
+    #[schemars(with = "f64")]
     pub window: Duration,
     /// Requests that ended in the window, per second of it.
     pub achieved_per_second: f64,

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::quantity::Fraction;
 
 /// How far a level may be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing found against it.
@@ -29,7 +31,7 @@ impl fmt::Display for Verdict {
 }
 
 /// One thing the tool found against its own result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Finding {
     /// Requests went out late: p99 send lag over 1 ms and over 1 % of the median TTFT.
@@ -206,7 +208,7 @@ fn percent_label(quantile: f64) -> String {
 }
 
 /// The verdict on a level and the findings behind it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(from = "ReadValidity")]
 pub struct Validity {
     /// The worst severity of all findings; `valid` without any.
@@ -223,7 +225,7 @@ impl From<Vec<Finding>> for Validity {
 }
 
 /// Reading takes the findings and judges them anew: the written verdict is for people and other tools.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct ReadValidity {
     findings: Vec<Finding>,
 }

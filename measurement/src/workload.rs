@@ -8,14 +8,14 @@ use crate::quantity::Fraction;
 const Z_P90: f64 = 1.281_551_565_544_600_4;
 
 /// A mix of traffic segments. Shares are relative weights; they need not add up to one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Workload {
     /// The segments, in the order of the product file; never empty.
     pub segments: Vec<Segment>,
 }
 
 /// One kind of traffic: happy path, edge case, failure-heavy…
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Segment {
     /// Name, unique in the workload.
     pub name: String,
@@ -37,7 +37,7 @@ fn no_prefix() -> Fraction {
 /// A token-length distribution: log-normal through its median and 90th percentile, cut at `max`.
 ///
 /// Equal median and p90 make it a constant.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "RawLengths", into = "RawLengths")]
 pub struct Lengths {
     median: u32,
@@ -45,7 +45,7 @@ pub struct Lengths {
     max: u32,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawLengths {
     median: u32,

@@ -3,12 +3,25 @@
 use serde::{Deserialize, Serialize};
 
 /// A number of tokens, in the tokenizer of the model it is said of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Tokens(pub u64);
 
 /// Where the numbers in a model's tensors came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum WeightsOrigin {
     /// A weights file, by content hash.
@@ -26,7 +39,7 @@ pub enum WeightsOrigin {
 }
 
 /// What a measurement needs to remember of the model it ran.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ModelRecord {
     /// Registry name or file stem.
     pub name: String,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Which two values of a head are rotated together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RopePairing {
     /// Neighbours (2i, 2i+1): GGUF files of the `llama` family.
@@ -14,7 +14,7 @@ pub enum RopePairing {
 }
 
 /// Rotary position embedding (Su et al., `RoFormer`, arXiv:2104.09864).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Rope {
     /// Base of the frequencies.
     pub theta: f32,
@@ -31,7 +31,7 @@ pub struct Rope {
 }
 
 /// Some layers see only the last tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SlidingWindow {
     /// Tokens a windowed layer sees, the current one included.
     pub tokens: usize,
@@ -40,7 +40,7 @@ pub struct SlidingWindow {
 }
 
 /// The gate's nonlinearity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// x · sigmoid(x).
@@ -51,7 +51,7 @@ pub enum Activation {
 
 /// A decoder-only transformer with gated MLP and grouped-query attention.
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent trait of a family")]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DecoderSpec {
     /// Family, as GGUF's `general.architecture` names it.
     pub architecture: String,

@@ -17,7 +17,7 @@ use crate::{
 pub const HAIR: f64 = 1e-9;
 
 /// The inputs of every bill.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CostBasis {
     /// Requests a month, retries not included.
     pub requests_per_month: f64,
@@ -40,7 +40,7 @@ pub struct CostBasis {
 }
 
 /// One traffic segment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SegmentBasis {
     /// Its name.
     pub name: String,
@@ -53,7 +53,7 @@ pub struct SegmentBasis {
 }
 
 /// One option.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OptionBasis {
     /// Option id.
     pub id: String,
@@ -64,7 +64,7 @@ pub struct OptionBasis {
 }
 
 /// Where an option's model calls come from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum SupplyBasis {
     /// Replicas by the hour.
@@ -103,7 +103,7 @@ pub enum SupplyBasis {
 }
 
 /// Prices of one segment's requests: those of the tier that its mean prompt falls in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TokenPrice {
     /// A million prompt tokens.
     pub usd_per_million_input: Usd,
@@ -114,7 +114,7 @@ pub struct TokenPrice {
 }
 
 /// One `[[cost]]` of the product file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TypedCost {
     /// Which line.
     pub line: LineItem,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const FORMAT: &str = "breakeven.plan/1";
 
 /// Where a number comes from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Provenance {
     /// Measured in a run.
@@ -28,6 +28,7 @@ pub enum Provenance {
         /// Source address or file.
         source: String,
         /// Date the price was read; absent where the sheet does not say.
+        #[schemars(with = "Option<String>")]
         date: Option<Date>,
         /// Whether it is older than the limit on the day of the plan.
         stale: bool,
@@ -54,7 +55,7 @@ pub enum Provenance {
 }
 
 /// A named input of a computed number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Input {
     /// Name as the formula uses it, unit included.
     pub name: String,
@@ -65,7 +66,7 @@ pub struct Input {
 }
 
 /// How a performance figure was obtained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// Seen.
@@ -79,7 +80,7 @@ pub enum Basis {
 }
 
 /// The plan of one product.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Plan {
     /// [`FORMAT`] of the version that wrote it.
     pub format: String,
@@ -88,6 +89,7 @@ pub struct Plan {
     /// The product's name.
     pub product: String,
     /// Day the plan is for: prices are judged stale against it.
+    #[schemars(with = "String")]
     pub as_of: Date,
     /// The measurement behind it, for a reader.
     pub measured: MeasuredSummary,
@@ -118,7 +120,7 @@ pub struct Plan {
 }
 
 /// What was measured, in a reader's terms.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MeasuredSummary {
     /// Run id.
     pub run_id: String,
@@ -137,7 +139,7 @@ pub struct MeasuredSummary {
 }
 
 /// One load level in a reader's terms. Latencies are seconds; absent where the rank falls among failures.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LevelSummary {
     /// Which level.
     pub name: LevelName,
@@ -172,7 +174,7 @@ pub struct LevelSummary {
 }
 
 /// The product's traffic.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TrafficSummary {
     /// Requests a month, retries not included.
     pub requests_per_month: f64,
@@ -191,7 +193,7 @@ pub struct TrafficSummary {
 }
 
 /// What one replica carries and how many the traffic needs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Fleet {
     /// Highest rate one replica carries under the SLO.
     pub replica_capacity: Option<ReplicaCapacity>,
@@ -212,7 +214,7 @@ pub struct Fleet {
 }
 
 /// The rate one replica carries under the SLO, with its interval.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ReplicaCapacity {
     /// Best estimate.
     pub rate: RequestRate,
@@ -225,7 +227,7 @@ pub struct ReplicaCapacity {
 }
 
 /// One option, costed on the product's workload.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OptionPlan {
     /// Stable identifier: `self_host`, `api:openai/gpt-5-nano`.
     pub id: String,
@@ -254,7 +256,7 @@ pub struct OptionPlan {
 }
 
 /// What kind of option.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum OptionKind {
     /// Our own replicas of the measured machine.
@@ -280,7 +282,9 @@ pub enum OptionKind {
 }
 
 /// The full stack of DESIGN §4, in the order every report prints it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum LineItem {
     /// Model calls: replica-hours, or API tokens.
@@ -366,7 +370,7 @@ impl LineItem {
 }
 
 /// One line of an option's bill.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CostLine {
     /// Which line.
     pub line: LineItem,
@@ -377,7 +381,7 @@ pub struct CostLine {
 }
 
 /// Self-host against one API, over volume.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BreakEven {
     /// Option id of the API.
     pub api: String,
@@ -391,7 +395,7 @@ pub struct BreakEven {
 }
 
 /// Where two cost curves cross.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum BreakEvenOutcome {
     /// Self-host is cheaper from this volume on.
@@ -409,7 +413,7 @@ pub enum BreakEvenOutcome {
 }
 
 /// The answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Decision {
     /// Option id of the cheapest feasible option per successful outcome.
     pub choice: Option<String>,
@@ -420,7 +424,7 @@ pub struct Decision {
 }
 
 /// One point of the measured throughput/latency curve.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LoadPoint {
     /// Where it comes from: `probe` or a level's name.
     pub source: String,
@@ -441,7 +445,7 @@ pub struct LoadPoint {
 }
 
 /// Monthly cost of every option at one volume.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CostPoint {
     /// Requests a month.
     pub requests_per_month: f64,
@@ -450,7 +454,7 @@ pub struct CostPoint {
 }
 
 /// A typed number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Assumption {
     /// Path in the product file.
     pub path: String,

@@ -7,6 +7,7 @@ pub mod focus;
 pub mod format;
 pub mod html;
 pub mod markdown;
+pub mod schema;
 pub mod table;
 pub mod terminal;
 mod view;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Provenance;
 
 /// Capacity and purchase of our own replicas.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FleetPlan {
     /// The 168 hours of the week, Monday 00:00 first.
     pub hours: Vec<FleetHour>,
@@ -40,7 +40,7 @@ pub struct FleetPlan {
 }
 
 /// One hour of the week.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FleetHour {
     /// Mean attempts per second, deferrable work where it was moved to.
     pub mean_per_second: f64,
@@ -51,7 +51,7 @@ pub struct FleetHour {
 }
 
 /// One step from the naive quotient to the fleet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HeadroomStep {
     /// What is taken into account, for a reader: `busiest hour's mean`, `scale-up lag`, `a zone lost`…
     pub because: String,
@@ -62,7 +62,9 @@ pub struct HeadroomStep {
 }
 
 /// How a replica is paid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum PurchaseKind {
     /// Bought.
@@ -94,7 +96,7 @@ impl PurchaseKind {
 }
 
 /// The u-th replica of the load-duration curve.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LoadDurationPoint {
     /// Which replica, from 1; those needed longest first.
     pub replica: u32,
@@ -107,7 +109,7 @@ pub struct LoadDurationPoint {
 }
 
 /// The cheapest purchase.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PurchasePlan {
     /// One layer a way of paying in use.
     pub layers: Vec<PurchaseLayer>,
@@ -125,7 +127,7 @@ pub struct PurchasePlan {
 }
 
 /// A way of paying that is on offer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Offer {
     /// Which.
     pub kind: PurchaseKind,
@@ -138,7 +140,7 @@ pub struct Offer {
 }
 
 /// What is bought in one way.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PurchaseLayer {
     /// The way.
     pub kind: PurchaseKind,
@@ -151,7 +153,7 @@ pub struct PurchaseLayer {
 }
 
 /// One month of the horizon.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FleetMonth {
     /// From 1, the month that begins on the day of the plan.
     pub month: u32,
@@ -167,7 +169,7 @@ pub struct FleetMonth {
 }
 
 /// A spike.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SpikeFleet {
     /// Its name in the product file.
     pub name: String,
@@ -183,7 +185,7 @@ pub struct SpikeFleet {
 }
 
 /// The simulator held against the measurement.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SimulationCheck {
     /// Seconds of an engine step, as fitted.
     pub step: StepModel,
@@ -212,7 +214,7 @@ pub struct SimulationCheck {
 }
 
 /// One level, simulated beside measured. Latencies in seconds, absent where the rank falls among failures.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SimulatedLevel {
     /// `baseline`, `expected`, `stress`.
     pub level: String,
@@ -225,7 +227,7 @@ pub struct SimulatedLevel {
 }
 
 /// One figure of a level.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SimulatedFigure {
     /// `TTFT p50`, `TTFT p95`, `TPOT p50`, `E2E p95` in seconds; `within SLO` as a share; `completed` per second.
     pub name: String,
@@ -244,7 +246,7 @@ impl SimulatedFigure {
 }
 
 /// What keeps a replica from carrying more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Binding {
     /// Time goes to prompts and to each sequence's arithmetic.
@@ -273,7 +275,7 @@ impl Binding {
 }
 
 /// Losing a replica in the busiest hour.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ReplicaLoss {
     /// Replicas before.
     pub replicas: u32,
@@ -302,7 +304,7 @@ pub struct ReplicaLoss {
 }
 
 /// One minute of the timeline.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LossMinute {
     /// Minutes from the start of the hour.
     pub minute: f64,
@@ -317,7 +319,7 @@ pub struct LossMinute {
 }
 
 /// Demand, latency and repeats in balance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RetryBalance {
     /// Requests per second of the busiest moment, repeats not included.
     pub demand_per_second: f64,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::text::{NonNegative, Price, TextDuration};
 
 /// `[bench]`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BenchTable {
     /// Seed of schedules, lengths and prompts.
@@ -20,7 +20,7 @@ pub struct BenchTable {
 }
 
 /// `[bench.retries]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryTable {
     /// Tries after the first, at most.
@@ -50,7 +50,7 @@ fn half_a_minute() -> TextDuration {
 }
 
 /// `[bench.spend]`.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpendTable {
     /// Price of a million prompt tokens.
@@ -62,7 +62,7 @@ pub struct SpendTable {
 }
 
 /// `[segment.success]`: what an answer must be. Everything that is set must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SuccessTable {
     /// A regular expression that the text matches.

@@ -19,7 +19,7 @@ use crate::plan::LineItem;
 use capacity_tables::{CapacityTable, GrowthTable, PurchaseTable, RepeatsTable, ReplicaTable, SpikeTable};
 
 /// A parsed product file. Unknown keys are errors, so that a typing mistake cannot silently mean a default.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Product {
     /// Name of the product.
@@ -50,7 +50,7 @@ pub struct Product {
 }
 
 /// Which model to run ourselves.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelChoice {
     /// A registry name, or a path to a GGUF file.
@@ -72,7 +72,7 @@ struct NamePlace {
 }
 
 /// `[slo]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SloTable {
     /// Largest TTFT.
@@ -86,7 +86,7 @@ pub struct SloTable {
 }
 
 /// `[[segment]]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentTable {
     /// Name.
@@ -104,7 +104,7 @@ pub struct SegmentTable {
 }
 
 /// `[traffic]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Traffic {
     /// Requests a month of 730.5 hours, retries not included.
@@ -137,7 +137,7 @@ fn one() -> Positive {
 }
 
 /// `[success]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Success {
     /// Share of requests that succeed, self-hosted.
@@ -148,7 +148,7 @@ pub struct Success {
 }
 
 /// `[fleet]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FleetPolicy {
     /// Replicas that may be down without missing the SLO.
@@ -157,6 +157,7 @@ pub struct FleetPolicy {
     pub scale_up_lag: TextDuration,
     /// How the machines are paid.
     #[serde(deserialize_with = "term")]
+    #[schemars(with = "String")]
     pub term: Term,
     /// Instance of the price sheet that is like the measured machine.
     pub instance: Option<String>,
@@ -192,7 +193,7 @@ impl Default for FleetPolicy {
 }
 
 /// `[[api]]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiChoice {
     /// Provider in the price sheet.
@@ -210,7 +211,7 @@ pub struct ApiChoice {
 }
 
 /// `[[cost]]`: one contribution to one line of the bill.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CostEntry {
     /// Which line.
@@ -228,7 +229,7 @@ pub struct CostEntry {
 }
 
 /// Which options a cost applies to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnlyFor {
     /// Our own replicas.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::text::{Positive, Price};
 
 /// `[fleet.owned]`: what one server costs to buy and run. Servers and utilisation come from the plan.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "OwnedHardware")]
 pub struct OwnedTable(pub OwnedHardware);
 
@@ -25,7 +25,7 @@ impl TryFrom<OwnedHardware> for OwnedTable {
 }
 
 /// `[api.limits]`: what the provider lets through in a minute.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsTable {
     /// Requests.
@@ -52,7 +52,7 @@ impl LimitsTable {
 }
 
 /// `[api.provisioned]`: throughput bought by the unit, instead of tokens.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProvisionedTable {
     /// Price of one unit for an hour.

@@ -12,6 +12,20 @@ pub struct TextDuration(pub Duration);
 const DURATION: &str =
     "a duration with its unit in quotes, such as \"1500 ms\", \"2 s\", \"5 min\" or \"1 h\"";
 
+impl schemars::JsonSchema for TextDuration {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": DURATION,
+            "type": "string",
+            "pattern": r"^\s*[0-9.]+\s*(us|ms|s|min|h)\s*$"
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for TextDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -53,7 +67,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A finite number above zero.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "f64")]
 pub struct Positive(f64);
 
@@ -76,7 +90,7 @@ impl TryFrom<f64> for Positive {
 }
 
 /// A finite number, zero or more.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "f64")]
 pub struct NonNegative(f64);
 
@@ -99,7 +113,7 @@ impl TryFrom<f64> for NonNegative {
 }
 
 /// An amount of US dollars, zero or more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "f64")]
 pub struct Price(pub Usd);
 
