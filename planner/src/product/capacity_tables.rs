@@ -10,7 +10,7 @@ use super::text::{NonNegative, Positive, Price, TextDuration};
 use crate::purchase::fleet_hours::FleetPolicy as Survival;
 
 /// `[fleet.capacity]`: what the fleet is sized to survive, beside `fleet.replicas_lost`.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CapacityTable {
     /// Share of a replica's capacity that may be used at most; 1 where left out: the headroom is then lag, burst and losses alone.
@@ -41,7 +41,7 @@ impl CapacityTable {
 }
 
 /// A share above 0 and at most 1.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "f64")]
 pub struct MaximumUtilization(pub f64);
 
@@ -57,7 +57,7 @@ impl TryFrom<f64> for MaximumUtilization {
 }
 
 /// `[fleet.replica]`: the scheduler of a server that does not say, or another than was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplicaTable {
     /// Most sequences in a step.
@@ -71,7 +71,7 @@ pub struct ReplicaTable {
 }
 
 /// `[fleet.purchase]`: what may be bought. Where it is set, the plan has the cheapest mix as an option of its own.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PurchaseTable {
     /// Price of a replica-hour on demand, where no sheet has it.
@@ -93,7 +93,7 @@ pub struct PurchaseTable {
 }
 
 /// `[traffic.growth]`.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrowthTable {
     /// Growth of the traffic a month: 0.03 is three per cent more each month, -0.01 one per cent less.
@@ -105,7 +105,7 @@ pub struct GrowthTable {
 }
 
 /// From -50 % to +100 % a month.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "f64")]
 pub struct MonthlyGrowth(pub f64);
 
@@ -121,7 +121,7 @@ impl TryFrom<f64> for MonthlyGrowth {
 }
 
 /// 1 to 60 months.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "u32")]
 pub struct Months(pub u32);
 
@@ -150,7 +150,7 @@ impl GrowthTable {
 }
 
 /// `[[traffic.spike]]`: a launch, a campaign: known ahead, rented by the hour.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpikeTable {
     /// Its name.
@@ -162,7 +162,7 @@ pub struct SpikeTable {
 }
 
 /// `[traffic.repeats]`: users or clients that give up and ask again.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RepeatsTable {
     /// E2E latency after which an attempt is given up.
