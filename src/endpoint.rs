@@ -97,7 +97,7 @@ impl EndpointArguments {
         let words = Arc::new(Words::default());
         let source = RequestSource::new(workload, seed, &|text| Ok(words.encode(text)))?;
         let sending = Sending { api: self.api.into(), model: model.clone(), extra_body };
-        let target = HttpTarget::new(client, sending, Arc::new(move |request| words.decode(&request.prompt)));
+        let target = HttpTarget::new(client, sending, Arc::new(move |tokens| words.decode(tokens)));
         let record = TargetRecord::Endpoint { url: endpoint.to_string(), model };
         Ok(Ready { target: Arc::new(target), source, record, server })
     }

@@ -91,8 +91,11 @@ pub(crate) fn weights_choice(weights: Weights, seed: u64) -> WeightsChoice {
 
 /// Tokens of the longest request that the segments may draw.
 fn context_needed(workload: &Workload) -> usize {
-    let longest =
-        workload.segments.iter().map(|s| s.input_tokens.max().saturating_add(s.output_tokens.max())).max();
+    let longest = workload
+        .segments
+        .iter()
+        .map(|s| s.input_tokens.max().saturating_add(s.output_tokens.max()).saturating_mul(s.turns()))
+        .max();
     longest.unwrap_or(0) as usize + 1
 }
 

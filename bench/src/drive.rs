@@ -175,6 +175,7 @@ pub async fn drive(
     let lanes = Lanes {
         target: Arc::clone(target),
         start,
+        last_due,
         timeout: settings.timeout,
         most_in_flight: settings.most_in_flight.map_or(usize::MAX, NonZeroUsize::get),
         stop: stopped,
@@ -197,6 +198,10 @@ pub async fn drive(
                 let ended = match message {
                     // The sender and every attempt have ended.
                     None => break,
+                    Some(Message::Scheduled) => {
+                        progress.scheduled += 1;
+                        None
+                    }
                     Some(Message::Sent) => {
                         progress.sent += 1;
                         None

@@ -46,6 +46,7 @@ pub mod step_rows;
 pub mod sweep;
 pub mod tally;
 pub mod target;
+mod texts;
 pub mod trace;
 pub mod validity;
 

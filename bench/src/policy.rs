@@ -149,7 +149,7 @@ impl WithPolicy {
 
     async fn one_try(&self, target: &Arc<dyn Target>, request: &Request, trace: &mut Trace) -> Outcome {
         let criteria = self.criteria.get(request.segment);
-        if criteria.is_some_and(Criteria::read_the_answer) {
+        if criteria.is_some_and(Criteria::read_the_answer) || !request.coming.is_empty() {
             trace.answer = Some(Answer::default());
         }
         let outcome = target.attempt(request, trace).await;

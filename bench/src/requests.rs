@@ -1,25 +1,73 @@
 //! What each request asks: a segment, lengths drawn from it, and a prompt no other request has.
 
-use breakeven_measurement::Workload;
+use std::time::Duration;
+
+use breakeven_measurement::{Segment, Workload};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
-use crate::trace::TokenLengths;
+use crate::{target::Answer, texts, trace::TokenLengths};
 
 /// One request, ready to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     /// Number in its run, unique.
     pub id: u64,
     /// Index of its segment in the workload.
     pub segment: usize,
-    /// The prompt as tokens of the target's model; empty for targets that take only lengths.
+    /// What was said before in the conversation, oldest first.
+    pub past: Vec<Exchange>,
+    /// The message as tokens of the target's model; empty for targets that take only lengths.
     pub prompt: Vec<u32>,
-    /// Prompt length in tokens.
+    /// Prompt length in tokens, what was said before included.
     pub input_tokens: u32,
     /// Answer length asked for, in tokens: generation goes on past the model's own end, so lengths are exact.
     pub output_tokens: u32,
+    /// The turns that follow, the next one last.
+    pub coming: Vec<Turn>,
+    /// From the end of the answer to the next turn.
+    pub think: Duration,
+}
+
+/// A message and its answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// The message.
+    pub prompt: Vec<u32>,
+    /// The target's own answer, or for a conversation that began before the run one we wrote.
+    pub answer: Answer,
+}
+
+/// A turn still to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Number of its request.
+    id: u64,
+    /// The message.
+    prompt: Vec<u32>,
+    /// Its length where it was not written.
+    message_tokens: u32,
+    /// Answer length asked for.
+    output_tokens: u32,
+}
+
+impl Request {
+    /// The prompt with all that was said before, as tokens.
+    pub fn context(&self) -> Vec<u32> {
+        let past =
+            self.past.iter().flat_map(|exchange| exchange.prompt.iter().chain(&exchange.answer.tokens));
+        past.chain(&self.prompt).copied().collect()
+    }
+
+    /// The request of the next turn, once this one was answered; `None` after the last.
+    #[must_use]
+    pub fn next_turn(mut self, answer: Answer, output_tokens: u32) -> Option<Self> {
+        let Turn { id, prompt, message_tokens, output_tokens: wanted } = self.coming.pop()?;
+        self.past.push(Exchange { prompt: std::mem::replace(&mut self.prompt, prompt), answer });
+        let input_tokens = self.input_tokens.saturating_add(output_tokens).saturating_add(message_tokens);
+        Some(Self { id, input_tokens, output_tokens: wanted, ..self })
+    }
 }
 
 /// Why prompts cannot be written.
@@ -32,7 +80,9 @@ pub struct EncodeError(pub String);
 pub struct RequestSource {
     workload: Workload,
     shares: Vec<f64>,
-    sentences: Vec<Vec<u32>>,
+    session_shares: Vec<f64>,
+    /// For each segment, the pieces of its text; empty for targets that do not read prompts.
+    sentences: Vec<Vec<Vec<u32>>>,
     numerals: Vec<Vec<u32>>,
     random: ChaCha8Rng,
     next_id: u64,
@@ -46,10 +96,12 @@ impl RequestSource {
         encode: &dyn Fn(&str) -> Result<Vec<u32>, String>,
     ) -> Result<Self, EncodeError> {
         let encoded = |text: &str| encode(text).map_err(EncodeError);
-        let sentences = SENTENCES.iter().map(|s| encoded(s)).collect::<Result<Vec<_>, _>>()?;
+        let of_segment =
+            |s: &Segment| texts::pieces(s.text).iter().map(|s| encoded(s)).collect::<Result<Vec<_>, _>>();
+        let sentences = workload.segments.iter().map(of_segment).collect::<Result<Vec<_>, _>>()?;
         let numerals = NUMERALS.iter().map(|s| encoded(s)).collect::<Result<Vec<_>, _>>()?;
-        if sentences.iter().chain(&numerals).any(Vec::is_empty) {
-            return Err(EncodeError("the tokenizer gave no tokens for plain English".to_owned()));
+        if sentences.iter().flatten().chain(&numerals).any(Vec::is_empty) {
+            return Err(EncodeError("the tokenizer gave no tokens for plain text".to_owned()));
         }
         Ok(Self { sentences, numerals, ..Self::lengths_only(workload, seed) })
     }
@@ -59,6 +111,7 @@ impl RequestSource {
         Self {
             workload: workload.clone(),
             shares: workload.shares(),
+            session_shares: workload.session_shares(),
             sentences: Vec::new(),
             numerals: Vec::new(),
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -72,6 +125,7 @@ impl RequestSource {
         Self {
             workload: self.workload.clone(),
             shares: self.shares.clone(),
+            session_shares: self.session_shares.clone(),
             sentences: self.sentences.clone(),
             numerals: self.numerals.clone(),
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -79,107 +133,195 @@ impl RequestSource {
         }
     }
 
-    /// The next request.
-    pub fn draw(&mut self) -> Request {
-        self.draw_of(None)
+    /// Mean requests of a conversation; 1 without conversations.
+    pub fn mean_turns(&self) -> f64 {
+        self.workload.mean_turns()
     }
 
-    /// The next request, of given lengths instead of its segment's.
+    /// How long before a run conversations began that still go on in it.
+    pub fn longest_thinking(&self) -> Duration {
+        Duration::try_from_secs_f64(self.workload.longest_thinking_seconds()).unwrap_or_default()
+    }
+
+    /// The next request alone: of a conversation any one turn, with what was said before made up.
+    pub fn draw(&mut self) -> Request {
+        let segment = pick(&self.shares, self.random.random());
+        let turns = self.workload.segments.get(segment).map_or(1, Segment::turns);
+        let said = if turns > 1 { self.random.random_range(0..turns) } else { 0 };
+        let mut request = self.conversation(segment, said);
+        request.coming.clear();
+        request
+    }
+
+    /// The next request, of given lengths instead of its segment's, and of no conversation.
     pub fn draw_of(&mut self, lengths: Option<TokenLengths>) -> Request {
-        let id = self.next_id;
-        self.next_id += 1;
-        let segment = self.draw_segment();
-        let (input_tokens, output_tokens, shared) = match self.workload.segments.get(segment) {
-            Some(s) => {
-                let mut deviate = || -> f64 { StandardNormal.sample(&mut self.random) };
-                let (input, output) =
-                    (s.input_tokens.at_deviate(deviate()), s.output_tokens.at_deviate(deviate()));
-                let (input, output) = lengths.map_or((input, output), |l| (l.input, l.output));
-                (input, output, s.shared_prefix.get() * f64::from(input))
+        let Some(lengths) = lengths else { return self.draw() };
+        let segment = pick(&self.shares, self.random.random());
+        let id = self.number();
+        let prompt = self.write_prompt(segment, id, lengths.input, true);
+        Request {
+            id,
+            segment,
+            prompt,
+            input_tokens: lengths.input,
+            output_tokens: lengths.output,
+            ..Request::default()
+        }
+    }
+
+    /// A conversation that is due at `due` from the start of its run, or began so long before it: the turn that is next and when.
+    /// `None` where it is over by then. A single request is a conversation of one turn.
+    pub fn draw_conversation(&mut self, due: SignedDue) -> Option<(Duration, Request)> {
+        let segment = pick(&self.session_shares, self.random.random());
+        let (at, said) = match due {
+            SignedDue::In(at) => (at, 0),
+            SignedDue::Ago(ago) => {
+                let session = self.workload.segments.get(segment)?.session?;
+                let think = Duration::try_from_secs_f64(session.think_seconds).ok()?;
+                let said = u32::try_from(ago.as_nanos().div_ceil(think.as_nanos().max(1))).ok()?;
+                ((think.checked_mul(said)?).saturating_sub(ago), said)
             }
-            None => (1, 1, 0.0),
         };
+        if said >= self.workload.segments.get(segment).map_or(1, Segment::turns) {
+            return None;
+        }
+        Some((at, self.conversation(segment, said)))
+    }
+
+    /// A conversation of which `said` turns are over.
+    fn conversation(&mut self, segment: usize, said: u32) -> Request {
+        let turns = self.workload.segments.get(segment).map_or(1, Segment::turns);
+        let session = self.workload.segments.get(segment).and_then(|s| s.session);
+        let mut request: Option<Request> = None;
+        let mut coming = Vec::new();
+        for turn in 0..turns {
+            let (message, output) = self.draw_lengths(segment);
+            let id = self.number();
+            let prompt = self.write_prompt(segment, id, message, turn == 0);
+            match request.take() {
+                None => {
+                    let think = session.map_or(0.0, |session| session.think_seconds);
+                    request = Some(Request {
+                        id,
+                        segment,
+                        prompt,
+                        input_tokens: message,
+                        output_tokens: output,
+                        think: Duration::try_from_secs_f64(think).unwrap_or_default(),
+                        ..Request::default()
+                    });
+                }
+                Some(mut before) if turn <= said => {
+                    let tokens = self.write_answer(segment, before.output_tokens);
+                    let answered = before.output_tokens;
+                    before.coming.push(Turn { id, prompt, message_tokens: message, output_tokens: output });
+                    request = before.next_turn(Answer { tokens, ..Answer::default() }, answered);
+                }
+                some => {
+                    request = some;
+                    coming.push(Turn { id, prompt, message_tokens: message, output_tokens: output });
+                }
+            }
+        }
+        coming.reverse();
+        let mut request = request.unwrap_or_default();
+        request.coming = coming;
+        request
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    fn draw_lengths(&mut self, segment: usize) -> (u32, u32) {
+        let Some(s) = self.workload.segments.get(segment) else { return (1, 1) };
+        let mut deviate = || -> f64 { StandardNormal.sample(&mut self.random) };
+        (s.input_tokens.at_deviate(deviate()), s.output_tokens.at_deviate(deviate()))
+    }
+
+    /// Tokens that requests have in common, then the request's number in words, then pieces of the segment's text.
+    fn write_prompt(&mut self, segment: usize, id: u64, tokens: u32, first: bool) -> Vec<u32> {
+        let (Some(pieces), Some(s)) = (self.sentences.get(segment), self.workload.segments.get(segment))
+        else {
+            return Vec::new();
+        };
+        let share = if first { s.shared_prefix.get() } else { 0.0 };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a share of a u32 length"
         )]
-        let prompt = self.write_prompt(id, input_tokens as usize, shared as usize);
-        Request { id, segment, prompt, input_tokens, output_tokens }
-    }
-
-    fn draw_segment(&mut self) -> usize {
-        let mut left: f64 = self.random.random();
-        for (index, share) in self.shares.iter().enumerate() {
-            left -= share;
-            if left < 0.0 {
-                return index;
+        let shared = (share * f64::from(tokens)) as usize;
+        let tokens = tokens as usize;
+        let mut prompt = Vec::with_capacity(tokens + 32);
+        if shared > 0 {
+            // Each prefix of the pool begins with its own number: none is the beginning of another.
+            let prefix = if s.prefix_pool > 1 { self.random.random_range(0..s.prefix_pool) } else { 0 };
+            if s.prefix_pool > 1 {
+                number_words(&self.numerals, prefix.into(), &mut prompt);
             }
+            let start = prefix as usize % pieces.len().max(1);
+            prompt.extend(pieces.iter().cycle().skip(start).flatten().copied().take(shared));
+            prompt.truncate(shared);
         }
-        self.shares.len().saturating_sub(1)
-    }
-
-    /// `shared` tokens that all requests have in common, then the request's number in words, then sentences.
-    fn write_prompt(&mut self, id: u64, tokens: usize, shared: usize) -> Vec<u32> {
-        if self.sentences.is_empty() {
-            return Vec::new();
-        }
-        let mut prompt: Vec<u32> = self.sentences.iter().cycle().flatten().copied().take(shared).collect();
         // Number words first: a prefix cache that nobody declared finds nothing to reuse.
-        let mut rest = id;
-        loop {
-            let digit = usize::try_from(rest % 10).unwrap_or(0);
-            prompt.extend(self.numerals.get(digit).into_iter().flatten());
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
+        number_words(&self.numerals, id, &mut prompt);
         while prompt.len() < tokens {
-            let pick = self.random.random_range(0..self.sentences.len());
-            prompt.extend(self.sentences.get(pick).into_iter().flatten());
+            let pick = self.random.random_range(0..pieces.len());
+            prompt.extend(pieces.get(pick).into_iter().flatten());
         }
         prompt.truncate(tokens);
         prompt
+    }
+
+    /// An answer for a conversation that began before the run.
+    fn write_answer(&mut self, segment: usize, tokens: u32) -> Vec<u32> {
+        let Some(pieces) = self.sentences.get(segment) else { return Vec::new() };
+        let start = self.random.random_range(0..pieces.len().max(1));
+        pieces.iter().cycle().skip(start).flatten().copied().take(tokens as usize).collect()
+    }
+}
+
+/// When a conversation begins, from the start of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignedDue {
+    /// In it.
+    In(Duration),
+    /// Before it.
+    Ago(Duration),
+}
+
+fn pick(shares: &[f64], mut left: f64) -> usize {
+    for (index, share) in shares.iter().enumerate() {
+        left -= share;
+        if left < 0.0 {
+            return index;
+        }
+    }
+    shares.len().saturating_sub(1)
+}
+
+fn number_words(numerals: &[Vec<u32>], number: u64, into: &mut Vec<u32>) {
+    let mut rest = number;
+    loop {
+        let digit = usize::try_from(rest % 10).unwrap_or(0);
+        into.extend(numerals.get(digit).into_iter().flatten());
+        rest /= 10;
+        if rest == 0 {
+            return;
+        }
     }
 }
 
 const NUMERALS: [&str; 10] =
     [" zero", " one", " two", " three", " four", " five", " six", " seven", " eight", " nine"];
 
-/// Our own sentences of everyday support traffic: real words cost what real prompts cost.
-const SENTENCES: [&str; 24] = [
-    " My order arrived yesterday but one of the boxes was open and a part is missing.",
-    " I changed my address last week and the invoice still shows the old one.",
-    " Could you tell me when the next delivery to my city is planned?",
-    " The app asks me to sign in again every time I open it on my phone.",
-    " I was charged twice for the same month and would like one payment back.",
-    " How do I add a second person to our account without giving them the password?",
-    " The printer prints the first page and then stops with an orange light.",
-    " We need a copy of all receipts from March to June for our accountant.",
-    " After the update the list of contacts is empty and the search finds nothing.",
-    " Is it possible to pause the subscription while I am travelling in August?",
-    " The coupon from your newsletter is not accepted at the checkout.",
-    " Our office has twelve people and only ten of them can see the calendar.",
-    " Please explain the difference between the basic plan and the plus plan.",
-    " The heater makes a clicking noise when it starts and the room stays cold.",
-    " I sent the form two weeks ago and have not heard anything since then.",
-    " Which documents do I need to bring to the appointment on Tuesday morning?",
-    " The tracking page says delivered, but nobody here has seen the parcel.",
-    " Can I return a gift without the paper receipt if I have the card it was paid with?",
-    " The video call freezes after a few minutes whenever I share my screen.",
-    " Someone tried to sign in from another country and I want to be sure we are safe.",
-    " The size chart says medium, yet the jacket is far too small for me.",
-    " We moved our website to a new server and the emails go to the wrong place.",
-    " What happens to my files if I cancel at the end of this month?",
-    " The battery used to last two days and now it is empty before lunch.",
-];
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use breakeven_measurement::{Fraction, Lengths, Segment};
+    use breakeven_measurement::{Fraction, Lengths, PromptText, Session};
     use proptest::prelude::*;
 
     use super::*;
@@ -191,6 +333,9 @@ mod tests {
             input_tokens: Lengths::new(40, 80, None).unwrap(),
             output_tokens: Lengths::new(10, 20, None).unwrap(),
             shared_prefix: Fraction::new(shared).unwrap(),
+            prefix_pool: 1,
+            text: PromptText::Support,
+            session: None,
         };
         Workload { segments: vec![segment("a", 3.0), segment("b", 1.0)] }
     }
@@ -224,6 +369,53 @@ mod tests {
         let (a, b) = (sharing.draw(), sharing.draw());
         let common = a.prompt.iter().zip(&b.prompt).take_while(|(x, y)| x == y).count();
         assert!(common >= a.prompt.len().min(b.prompt.len()) / 2, "{common}");
+    }
+
+    #[test]
+    fn a_conversation_carries_what_was_said() {
+        let mut chat = workload(0.0);
+        chat.segments.truncate(1);
+        chat.segments[0].session = Some(Session { turns: 3, think_seconds: 2.0 });
+        let mut source = RequestSource::new(&chat, 5, &words).unwrap();
+        let (at, first) = source.draw_conversation(SignedDue::In(Duration::from_secs(7))).unwrap();
+        assert_eq!((at.as_secs(), first.coming.len(), first.past.len()), (7, 2, 0));
+        let (message, first_prompt) = (first.input_tokens, first.prompt.clone());
+        let said = Answer { tokens: vec![1, 2, 3], ..Answer::default() };
+        let second = first.next_turn(said, 3).unwrap();
+        assert_eq!(second.input_tokens, message + 3 + u32::try_from(second.prompt.len()).unwrap());
+        assert_eq!(second.context().len(), second.input_tokens as usize);
+        assert!(second.context().starts_with(&first_prompt));
+        let third = second.next_turn(Answer::default(), 0).unwrap();
+        assert!(third.coming.is_empty() && third.next_turn(Answer::default(), 0).is_none());
+    }
+
+    #[test]
+    fn a_conversation_from_before_the_run_goes_on_where_it_is() {
+        let mut chat = workload(0.0);
+        chat.segments.truncate(1);
+        chat.segments[0].session = Some(Session { turns: 3, think_seconds: 2.0 });
+        let mut source = RequestSource::new(&chat, 5, &words).unwrap();
+        let ago = |s: f64| SignedDue::Ago(Duration::from_secs_f64(s));
+        // Began 2.5 s ago: turns at -2.5, -0.5 and 1.5 s.
+        let (at, request) = source.draw_conversation(ago(2.5)).unwrap();
+        assert!((at.as_secs_f64() - 1.5).abs() < 1e-9);
+        assert_eq!((request.past.len(), request.coming.len()), (2, 0));
+        assert_eq!(request.context().len(), request.input_tokens as usize);
+        assert!(source.draw_conversation(ago(4.5)).is_none(), "over by then");
+        // The mean length of single draws is that of all turns.
+        let mean = (0..4_000).map(|_| f64::from(source.draw().input_tokens)).sum::<f64>() / 4_000.0;
+        assert!((mean / chat.mean_input_tokens() - 1.0).abs() < 0.04, "{mean} {}", chat.mean_input_tokens());
+    }
+
+    #[test]
+    fn a_pool_has_as_many_prefixes_as_declared() {
+        let mut pooled = workload(0.5);
+        pooled.segments.truncate(1);
+        pooled.segments[0].input_tokens = Lengths::constant(40).unwrap();
+        pooled.segments[0].prefix_pool = 7;
+        let mut source = RequestSource::new(&pooled, 1, &words).unwrap();
+        let prefixes: HashSet<Vec<u32>> = (0..400).map(|_| source.draw().prompt[..20].to_vec()).collect();
+        assert_eq!(prefixes.len(), 7);
     }
 
     proptest! {

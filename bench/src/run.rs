@@ -17,7 +17,7 @@ use crate::{
     capacity::Evidence,
     drive::{DriveSettings, Driven, Next, Pacing, Progress, drive},
     journal::{Journal, JournalError, Kept},
-    requests::{Request, RequestSource},
+    requests::{Request, RequestSource, SignedDue},
     resources::Sample,
     schedule::{arrivals, dispersion},
     search::{Search, evidence_of, evidence_of_level, is_hopeless, probe_of},
@@ -495,8 +495,7 @@ impl Runner<'_> {
         self.phases += 1;
         let seed = self.plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.phases);
         let Some(trace) = &self.plan.trace else {
-            let times = arrivals(&self.plan.arrivals, rate, length, seed);
-            return times.into_iter().map(|due| (due, self.source.draw())).collect();
+            return self.conversations(rate, length, seed);
         };
         // Each phase replays another stretch of the trace.
         let first = usize::try_from(seed >> 8).unwrap_or(0) % trace.rows.len();
@@ -505,6 +504,22 @@ impl Runner<'_> {
         rows.into_iter()
             .map(|(due, row)| (due, self.source.draw_of(row.lengths.filter(|_| lengths))))
             .collect()
+    }
+
+    /// Arrivals of conversations, at the rate that makes `rate` requests of them. Those that began before the phase and still go
+    /// on are in it, so that its load is steady from the start.
+    fn conversations(&mut self, rate: RequestRate, length: Duration, seed: u64) -> Vec<(Duration, Request)> {
+        let before = self.source.longest_thinking();
+        let begun = rate.scaled(1.0 / self.source.mean_turns()).unwrap_or(rate);
+        let times = arrivals(&self.plan.arrivals, begun, length + before, seed);
+        let due = |at: Duration| match at.checked_sub(before) {
+            Some(at) => SignedDue::In(at),
+            None => SignedDue::Ago(before.saturating_sub(at)),
+        };
+        let mut schedule: Vec<(Duration, Request)> =
+            times.into_iter().filter_map(|at| self.source.draw_conversation(due(at))).collect();
+        schedule.sort_by_key(|(due, _)| *due);
+        schedule
     }
 
     /// The arrivals of this generator's shard. All are drawn first: every shard draws the same.

@@ -106,13 +106,8 @@ pub fn http_target(base: &str) -> io::Result<Arc<dyn Target>> {
 
 /// `count` requests, due `gap` apart.
 pub fn schedule(count: u32, gap: Duration, tokens: u32) -> Vec<(Duration, Request)> {
-    let request = |id: u32| Request {
-        id: id.into(),
-        segment: 0,
-        prompt: Vec::new(),
-        input_tokens: 1,
-        output_tokens: tokens,
-    };
+    let request =
+        |id: u32| Request { id: id.into(), input_tokens: 1, output_tokens: tokens, ..Request::default() };
     (0..count).map(|id| (gap * id, request(id))).collect()
 }
 

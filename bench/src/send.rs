@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     drive::{Attempt, Pacing},
     requests::Request,
-    target::{Outcome, Target, Trace, Usage},
+    target::{Answer, Outcome, Target, Trace, Usage},
 };
 
 /// How long before an arrival the precise sender stops sleeping: on a machine whose cores all compute, a sleeper may wake
@@ -35,6 +35,8 @@ const SPIN_SHARE: f64 = 0.05;
 /// What the sender and the attempts tell the recorder.
 #[derive(Debug)]
 pub(crate) enum Message {
+    /// A conversation goes on with one more request.
+    Scheduled,
     /// A request was handed to the target.
     Sent,
     /// An attempt ended.
@@ -51,6 +53,8 @@ pub(crate) struct Lanes {
     pub(crate) target: Arc<dyn Target>,
     /// Zero of the schedule.
     pub(crate) start: Instant,
+    /// When the last arrival of the schedule is due: conversations go on until then.
+    pub(crate) last_due: Duration,
     /// Longest life of an attempt from when it was due.
     pub(crate) timeout: Duration,
     /// Most attempts at once.
@@ -182,7 +186,11 @@ async fn lane(lanes: Arc<Lanes>, due: Duration, request: Request) {
     while let Some((due, request)) = next {
         // The recorder outlives every attempt; were it gone, nobody is left to tell.
         drop(lanes.messages.send(Message::Sent));
-        let attempt = attempt(&lanes, due, &request, &mut stop).await;
+        let (attempt, answer) = attempt(&lanes, due, &request, &mut stop).await;
+        if let Some(answer) = answer {
+            let (done, tokens) = (attempt.done, attempt.output_tokens);
+            go_on(&lanes, done, request, answer, u32::try_from(tokens).unwrap_or(u32::MAX));
+        }
         drop(lanes.messages.send(Message::Ended(Box::new(attempt))));
         let mut state = lanes.state.lock().unwrap_or_else(PoisonError::into_inner);
         next = if stop.borrow().is_some() { None } else { state.held.pop_front() };
@@ -192,14 +200,37 @@ async fn lane(lanes: Arc<Lanes>, due: Duration, request: Request) {
     }
 }
 
+/// Has the next turn of a conversation follow its think time after the answer. It takes its place in the cap when it is due.
+fn go_on(lanes: &Arc<Lanes>, done: Duration, request: Request, answer: Answer, output_tokens: u32) {
+    let due = done.saturating_add(request.think);
+    let Some(next) = request.next_turn(answer, output_tokens) else { return };
+    let (lanes, mut stop) = (Arc::clone(lanes), lanes.stop.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(Option::is_some) => {}
+            () = sleep_until(lanes.start + due), if due < lanes.last_due => {
+                drop(lanes.messages.send(Message::Scheduled));
+                deliver(&lanes, due, next, &Handle::current());
+            }
+            // Due after the last arrival: it belongs to no window.
+            () = std::future::ready(()), if due >= lanes.last_due => {}
+        }
+    });
+}
+
+/// Carries out one request. The answer comes with it where a conversation goes on.
 pub(crate) async fn attempt(
     lanes: &Lanes,
     due: Duration,
     request: &Request,
     stop: &mut watch::Receiver<Stop>,
-) -> Attempt {
+) -> (Attempt, Option<Answer>) {
     let sent = Instant::now();
     let mut trace = Trace::default();
+    if !request.coming.is_empty() {
+        trace.answer = Some(Answer::default());
+    }
     let cut = |cause: FailureCause| Outcome::Failed { cause, detail: "cut off".to_owned() };
     let outcome = tokio::select! {
         biased;
@@ -213,7 +244,8 @@ pub(crate) async fn attempt(
         Outcome::Completed(usage) => (Some(usage), None, None),
         Outcome::Failed { cause, detail } => (None, Some(cause), Some(detail)),
     };
-    Attempt {
+    let answer = trace.answer.take().filter(|_| usage.is_some() && !request.coming.is_empty());
+    let attempt = Attempt {
         id: request.id,
         segment: request.segment,
         scheduled: due,
@@ -235,5 +267,6 @@ pub(crate) async fn attempt(
         retries: trace.retries,
         retried_tokens: trace.retried_tokens,
         fell_back: trace.fell_back,
-    }
+    };
+    (attempt, answer)
 }

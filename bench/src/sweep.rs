@@ -88,6 +88,7 @@ pub async fn drive_closed(
     let lanes = Arc::new(Lanes {
         target: Arc::clone(target),
         start,
+        last_due: length,
         timeout,
         most_in_flight: usize::MAX,
         stop: stopped,
@@ -100,7 +101,7 @@ pub async fn drive_closed(
             let mut stop = lanes.stop.clone();
             // Due when it is sent: a closed loop has no schedule.
             let due = Instant::now().saturating_duration_since(lanes.start);
-            let attempt = attempt(&lanes, due, &request, &mut stop).await;
+            let (attempt, _) = attempt(&lanes, due, &request, &mut stop).await;
             // The recorder outlives every attempt; were it gone, nobody is left to tell.
             drop(lanes.messages.send(Message::Ended(Box::new(attempt))));
         });

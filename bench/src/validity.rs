@@ -108,7 +108,5 @@ fn drift(driven: &Driven, window_start: Duration, settling: Settling) -> Option<
 
 fn undeclared_cache(overall: &LoadResult, workload: &Workload) -> Option<Finding> {
     let share = Fraction::of(overall.cached_input_tokens.0, overall.input_tokens.0)?;
-    let declared: f64 =
-        workload.shares().iter().zip(&workload.segments).map(|(w, s)| w * s.shared_prefix.get()).sum();
-    (share.get() > declared + CACHE_LIMIT).then_some(Finding::UndeclaredCacheHits { share })
+    (share.get() > workload.declared_reuse() + CACHE_LIMIT).then_some(Finding::UndeclaredCacheHits { share })
 }

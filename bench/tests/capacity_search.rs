@@ -81,6 +81,9 @@ fn workload(tokens: u32) -> Workload {
             input_tokens: Lengths::constant(10).unwrap(),
             output_tokens: Lengths::constant(tokens).unwrap(),
             shared_prefix: Fraction::ZERO,
+            prefix_pool: 1,
+            text: Default::default(),
+            session: None,
         }],
     }
 }

@@ -113,10 +113,7 @@ fn target(base: &str) -> Arc<dyn Target> {
 async fn attempts(base: &str) -> Vec<Attempt> {
     let schedule: Vec<_> = (0..6u32)
         .map(|i| {
-            (
-                MS * (i * 5),
-                Request { id: i.into(), segment: 0, prompt: vec![], input_tokens: 9, output_tokens: 4 },
-            )
+            (MS * (i * 5), Request { id: i.into(), input_tokens: 9, output_tokens: 4, ..Request::default() })
         })
         .collect();
     let (_, cancel) = watch::channel(false);
@@ -422,7 +419,7 @@ async fn no_done_and_a_connection_left_open_is_complete_after_a_grace() {
         most_in_flight: None,
         cancel,
     };
-    let request = Request { id: 0, segment: 0, prompt: vec![], input_tokens: 9, output_tokens: 4 };
+    let request = Request { input_tokens: 9, output_tokens: 4, ..Request::default() };
     let driven = drive(&target(&base), vec![(MS, request)], &settings, &mut |_, _| Next::Go).await;
     let attempt = &driven.attempts[0];
     assert_eq!((attempt.failure, attempt.token_source), (None, Some(TokenSource::Chunks)), "{attempt:?}");

@@ -36,6 +36,9 @@ fn workload() -> Workload {
             input_tokens: Lengths::new(10, 20, None).unwrap(),
             output_tokens: Lengths::constant(6).unwrap(),
             shared_prefix: Fraction::ZERO,
+            prefix_pool: 1,
+            text: Default::default(),
+            session: None,
         }],
     }
 }

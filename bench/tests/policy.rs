@@ -34,6 +34,9 @@ fn workload() -> Workload {
             input_tokens: Lengths::constant(10).unwrap(),
             output_tokens: Lengths::constant(6).unwrap(),
             shared_prefix: Fraction::ZERO,
+            prefix_pool: 1,
+            text: Default::default(),
+            session: None,
         }],
     }
 }

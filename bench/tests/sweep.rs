@@ -20,6 +20,9 @@ fn plan(concurrencies: &[u32]) -> SweepPlan {
             input_tokens: Lengths::constant(10).unwrap(),
             output_tokens: Lengths::constant(5).unwrap(),
             shared_prefix: Fraction::ZERO,
+            prefix_pool: 1,
+            text: Default::default(),
+            session: None,
         }],
     };
     SweepPlan {

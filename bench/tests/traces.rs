@@ -113,6 +113,9 @@ async fn a_level_replays_the_trace_with_its_lengths() {
             input_tokens: Lengths::constant(10).unwrap(),
             output_tokens: Lengths::constant(6).unwrap(),
             shared_prefix: Fraction::ZERO,
+            prefix_pool: 1,
+            text: Default::default(),
+            session: None,
         }],
     };
     let ms = Duration::from_millis;

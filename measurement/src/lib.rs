@@ -49,4 +49,4 @@ pub use slo::Slo;
 pub use steps::StepEvidence;
 pub use sweep::SweepPoint;
 pub use validity::{Finding, Validity, Verdict};
-pub use workload::{Lengths, Segment, Workload};
+pub use workload::{Lengths, PromptText, Segment, Session, Workload};

@@ -28,10 +28,87 @@ pub struct Segment {
     /// Share of the prompt that every request of the segment has in common (a system prompt), 0 by default.
     #[serde(default = "no_prefix")]
     pub shared_prefix: Fraction,
+    /// How many different prefixes there are, each request taking one at random: system prompts of as many customers.
+    #[serde(default = "one_prefix")]
+    pub prefix_pool: u32,
+    /// What the prompts talk about.
+    #[serde(default)]
+    pub text: PromptText,
+    /// Turns of one conversation; single requests where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
 }
 
 fn no_prefix() -> Fraction {
     Fraction::ZERO
+}
+
+fn one_prefix() -> u32 {
+    1
+}
+
+/// A conversation: each turn sends all that was said before, the target's own answers included.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Requests of a conversation, at least 2.
+    pub turns: u32,
+    /// From the end of an answer to the next turn.
+    pub think_seconds: f64,
+}
+
+/// What prompts are written from. The number of the request stands before it, so that no two prompts are the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PromptText {
+    /// Everyday support requests (our own sentences).
+    #[default]
+    Support,
+    /// The same in a dozen languages and scripts (our own sentences).
+    Multilingual,
+    /// Broken documents: cut tables, markup without ends, mojibake, control characters (our own).
+    Malformed,
+    /// The questions of MT-Bench (lm-sys/FastChat, Apache-2.0).
+    MtBench,
+    /// The questions of Vicuna-Bench (lm-sys/FastChat, Apache-2.0).
+    VicunaBench,
+}
+
+impl Segment {
+    /// A segment of single requests without anything in common.
+    pub fn plain(name: &str, weight: f64, input_tokens: Lengths, output_tokens: Lengths) -> Self {
+        Self {
+            name: name.to_owned(),
+            weight,
+            input_tokens,
+            output_tokens,
+            shared_prefix: Fraction::ZERO,
+            prefix_pool: 1,
+            text: PromptText::Support,
+            session: None,
+        }
+    }
+
+    /// Requests of one conversation.
+    pub fn turns(&self) -> u32 {
+        self.session.map_or(1, |session| session.turns.max(1))
+    }
+
+    /// Mean prompt tokens of a request. The k-th turn of a conversation carries k messages and k − 1 answers, so that the mean
+    /// over n turns is message · (n + 1) / 2 + answer · (n − 1) / 2.
+    pub fn mean_input_tokens(&self) -> f64 {
+        let turns = f64::from(self.turns());
+        self.input_tokens.mean() * f64::midpoint(turns, 1.0)
+            + self.output_tokens.mean() * ((turns - 1.0) / 2.0)
+    }
+
+    /// The share of its prompt tokens that a target with a prefix cache can know already: the shared prefix, and in a
+    /// conversation all that was said before.
+    pub fn declared_reuse(&self) -> f64 {
+        let turns = f64::from(self.turns());
+        let message = self.input_tokens.mean();
+        let fresh = message * (1.0 - self.shared_prefix.get() / turns);
+        (1.0 - fresh / self.mean_input_tokens()).clamp(0.0, 1.0)
+    }
 }
 
 /// A token-length distribution: log-normal through its median and 90th percentile, cut at `max`.
@@ -195,9 +272,34 @@ impl Workload {
         self.segments.iter().map(|s| s.weight / total).collect()
     }
 
+    /// Share of conversations of each segment, in order, single requests counted as conversations of one turn; they add up to one.
+    pub fn session_shares(&self) -> Vec<f64> {
+        let begun = |s: &Segment| s.weight / f64::from(s.turns());
+        let total: f64 = self.segments.iter().map(begun).sum();
+        self.segments.iter().map(|s| begun(s) / total).collect()
+    }
+
+    /// Mean requests of a conversation, single requests counted as conversations of one turn.
+    pub fn mean_turns(&self) -> f64 {
+        let shares = self.session_shares();
+        shares.iter().zip(&self.segments).map(|(share, s)| share * f64::from(s.turns())).sum()
+    }
+
+    /// Longest time between the first and the last turn of a conversation, answers taken as instant, in seconds.
+    pub fn longest_thinking_seconds(&self) -> f64 {
+        let of = |s: &Segment| s.session.map_or(0.0, |x| f64::from(s.turns() - 1) * x.think_seconds);
+        self.segments.iter().map(of).fold(0.0, f64::max)
+    }
+
+    /// Share of prompt tokens that a prefix cache may serve, by declaration.
+    pub fn declared_reuse(&self) -> f64 {
+        let all = self.mean_input_tokens();
+        self.weighted(|s| s.mean_input_tokens() * s.declared_reuse()) / all
+    }
+
     /// Mean prompt tokens of a request over all segments.
     pub fn mean_input_tokens(&self) -> f64 {
-        self.weighted(|s| s.input_tokens.mean())
+        self.weighted(Segment::mean_input_tokens)
     }
 
     /// Mean answer tokens of a request over all segments.
@@ -237,6 +339,24 @@ mod tests {
         let textbook = 1_000.0 * (sigma * sigma / 2.0).exp();
         assert!((lengths.mean() / textbook - 1.0).abs() < 2e-3, "{} {textbook}", lengths.mean());
         assert!((Lengths::constant(7).unwrap().mean() - 7.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_conversation_grows_and_counts_as_its_turns() {
+        let constant = |n| Lengths::constant(n).unwrap();
+        let single = Segment::plain("single", 1.0, constant(100), constant(10));
+        let session = Some(Session { turns: 3, think_seconds: 2.0 });
+        let chat = Segment { session, ..Segment::plain("chat", 3.0, constant(50), constant(20)) };
+        // Turns of 50, 50 + 20 + 50 and 50 + 20 + 50 + 20 + 50 tokens.
+        assert!((chat.mean_input_tokens() - (50.0 + 120.0 + 190.0) / 3.0).abs() < 1e-9);
+        // Of those 360 tokens 150 are new.
+        assert!((chat.declared_reuse() - 210.0 / 360.0).abs() < 1e-9);
+        let workload = Workload { segments: vec![single, chat] };
+        // Three of four requests are in conversations of three: as many conversations as single requests.
+        assert!(workload.session_shares().iter().all(|share| (share - 0.5).abs() < 1e-12));
+        assert!((workload.mean_turns() - 2.0).abs() < 1e-12);
+        assert!((workload.longest_thinking_seconds() - 4.0).abs() < 1e-12);
+        assert!((workload.mean_input_tokens() - (0.25 * 100.0 + 0.75 * 120.0)).abs() < 1e-9);
     }
 
     #[test]

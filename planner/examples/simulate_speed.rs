@@ -46,6 +46,9 @@ fn workload() -> Workload {
             input_tokens: Lengths::new(900, 2_400, None).expect("constants"),
             output_tokens: Lengths::new(180, 420, None).expect("constants"),
             shared_prefix: Fraction::ZERO,
+            prefix_pool: 1,
+            text: Default::default(),
+            session: None,
         }],
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct SegmentTokens {
 impl SegmentTokens {
     pub(crate) fn of(workload: &Workload) -> Vec<Self> {
         let shares = workload.shares();
-        let means = workload.segments.iter().map(|s| (s.input_tokens.mean(), s.output_tokens.mean()));
+        let means = workload.segments.iter().map(|s| (s.mean_input_tokens(), s.output_tokens.mean()));
         shares.into_iter().zip(means).map(|(share, (input, output))| Self { share, input, output }).collect()
     }
 }

@@ -27,7 +27,7 @@ impl EngineTarget {
     async fn answer(&self, request: &Request, trace: &mut Trace) -> Outcome {
         let generate = GenerateRequest {
             ignore_eos: true,
-            ..GenerateRequest::new(Prompt::Tokens(request.prompt.clone()), request.output_tokens as usize)
+            ..GenerateRequest::new(Prompt::Tokens(request.context()), request.output_tokens as usize)
         };
         let mut events = match self.engine.submit(generate) {
             Ok(events) => events,
@@ -35,7 +35,13 @@ impl EngineTarget {
         };
         while let Some(event) = events.next().await {
             match event {
-                Event::Token { at, .. } => trace.chunk(Instant::from_std(at), 1),
+                Event::Token { at, id, text } => {
+                    trace.chunk(Instant::from_std(at), 1);
+                    if let Some(answer) = &mut trace.answer {
+                        answer.tokens.push(id);
+                        answer.text.push_str(text.as_deref().unwrap_or_default());
+                    }
+                }
                 Event::Done { prompt_tokens, cached_tokens, output_tokens, .. } => {
                     if output_tokens < request.output_tokens as usize {
                         return Outcome::Failed {

@@ -47,6 +47,8 @@ pub struct Trace {
 pub struct Answer {
     /// Visible text of the first choice.
     pub text: String,
+    /// Its tokens, where the target tells them.
+    pub tokens: Vec<u32>,
     /// Reasoning text, where it is told apart.
     pub reasoning: String,
     /// Tool calls in the order of their index.

@@ -21,6 +21,9 @@ pub(crate) fn workload() -> Workload {
         input_tokens: Lengths::constant(10).unwrap(),
         output_tokens: Lengths::constant(5).unwrap(),
         shared_prefix: Fraction::ZERO,
+        prefix_pool: 1,
+        text: Default::default(),
+        session: None,
     };
     Workload { segments: vec![segment("happy path"), segment("edge case")] }
 }

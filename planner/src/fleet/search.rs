@@ -230,6 +230,9 @@ mod tests {
                 input_tokens: Lengths::new(500, 1_200, None).unwrap(),
                 output_tokens: Lengths::new(150, 300, None).unwrap(),
                 shared_prefix: Fraction::ZERO,
+                prefix_pool: 1,
+                text: Default::default(),
+                session: None,
             }],
         }
     }

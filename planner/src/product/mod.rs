@@ -3,15 +3,17 @@
 mod bench;
 pub mod capacity_tables;
 mod error;
+mod session;
 mod supply;
 mod text;
 
 use breakeven_hardware::sheet::Term;
-use breakeven_measurement::{Fraction, Lengths, Segment, Slo, Workload};
+use breakeven_measurement::{Fraction, Lengths, PromptText, Segment, Slo, Workload};
 use serde::{Deserialize, Deserializer, de};
 
 pub use bench::{BenchTable, RetryTable, SpendTable, SuccessTable};
 pub use error::ProductError;
+pub use session::SessionTable;
 pub use supply::{LimitsTable, OwnedTable, ProvisionedTable};
 pub use text::{NonNegative, Positive, Price, TextDuration};
 
@@ -99,6 +101,13 @@ pub struct SegmentTable {
     pub output_tokens: Lengths,
     /// Share of the prompt common to all requests of the segment.
     pub shared_prefix: Option<Fraction>,
+    /// How many different shared prefixes there are; one where left out.
+    pub prefix_pool: Option<std::num::NonZeroU32>,
+    /// What the prompts are written from; everyday support requests where left out.
+    #[serde(default)]
+    pub text: PromptText,
+    /// Conversations instead of single requests.
+    pub session: Option<SessionTable>,
     /// What makes an answer a success; where left out, that it came whole.
     pub success: Option<SuccessTable>,
 }
@@ -292,6 +301,9 @@ impl Product {
                 input_tokens: s.input_tokens,
                 output_tokens: s.output_tokens,
                 shared_prefix: s.shared_prefix.unwrap_or(Fraction::ZERO),
+                prefix_pool: s.prefix_pool.map_or(1, std::num::NonZeroU32::get),
+                text: s.text,
+                session: s.session.map(|table| table.session()),
             })
             .collect();
         Workload { segments }

@@ -235,6 +235,9 @@ mod tests {
                 input_tokens: Lengths::constant(100).unwrap(),
                 output_tokens: Lengths::constant(10).unwrap(),
                 shared_prefix: Fraction::new(0.5).unwrap(),
+                prefix_pool: 1,
+                text: breakeven_measurement::PromptText::Support,
+                session: None,
             }],
         }
     }

@@ -52,7 +52,7 @@ fn stream_of(file: &str) -> Vec<u8> {
 }
 
 fn request() -> Request {
-    Request { id: 1, segment: 0, prompt: Vec::new(), input_tokens: 7, output_tokens: 100_000 }
+    Request { id: 1, input_tokens: 7, output_tokens: 100_000, ..Request::default() }
 }
 
 #[derive(Debug, PartialEq)]

@@ -53,14 +53,14 @@ const ERROR_BODY: usize = 64 << 10;
 /// Which of the two streaming interfaces to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
-    /// `/chat/completions`: the prompt is one user message.
+    /// `/chat/completions`: the prompt is a user message, after those of the conversation so far.
     Chat,
-    /// `/completions`: the prompt is the prompt.
+    /// `/completions`: the prompt is the prompt, after all that was said before.
     Completions,
 }
 
-/// Writes a request's prompt as text.
-pub type Wording = Arc<dyn Fn(&Request) -> String + Send + Sync>;
+/// Writes tokens of a prompt as text.
+pub type Wording = Arc<dyn Fn(&[u32]) -> String + Send + Sync>;
 
 /// What to send besides the prompt.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,20 +135,46 @@ impl HttpTarget {
     }
 
     fn body(&self, request: &Request) -> Vec<u8> {
-        let prompt = (self.wording)(request);
+        let prompt = (self.wording)(&request.prompt);
         let mut body = Vec::with_capacity(self.fields.len() + prompt.len() + 128);
         body.push(b'{');
         body.extend_from_slice(&self.fields);
         if let Some(field) = self.limit_field {
             body.extend_from_slice(format!(",\"{field}\":{}", request.output_tokens).as_bytes());
         }
-        let (before, after): (&[u8], &[u8]) = match self.api {
-            Api::Chat => (b",\"messages\":[{\"role\":\"user\",\"content\":", b"}]}"),
-            Api::Completions => (b",\"prompt\":", b"}"),
+        let past = request.past.iter().map(|exchange| {
+            let answer = if exchange.answer.text.is_empty() {
+                (self.wording)(&exchange.answer.tokens)
+            } else {
+                exchange.answer.text.clone()
+            };
+            ((self.wording)(&exchange.prompt), answer)
+        });
+        let text = |text: &str, body: &mut Vec<u8>| {
+            serde_json::to_writer(body, text).expect("text is JSON and memory takes it");
         };
-        body.extend_from_slice(before);
-        serde_json::to_writer(&mut body, &prompt).expect("text is JSON and memory takes it");
-        body.extend_from_slice(after);
+        match self.api {
+            Api::Chat => {
+                body.extend_from_slice(b",\"messages\":[");
+                for (message, answer) in past {
+                    body.extend_from_slice(b"{\"role\":\"user\",\"content\":");
+                    text(&message, &mut body);
+                    body.extend_from_slice(b"},{\"role\":\"assistant\",\"content\":");
+                    text(&answer, &mut body);
+                    body.extend_from_slice(b"},");
+                }
+                body.extend_from_slice(b"{\"role\":\"user\",\"content\":");
+                text(&prompt, &mut body);
+                body.extend_from_slice(b"}]}");
+            }
+            Api::Completions => {
+                let mut all: String = past.flat_map(|(message, answer)| [message, answer]).collect();
+                all.push_str(&prompt);
+                body.extend_from_slice(b",\"prompt\":");
+                text(&all, &mut body);
+                body.push(b'}');
+            }
+        }
         body
     }
 
