@@ -11,7 +11,11 @@ use breakeven_bench::{
     requests::RequestSource,
     run as run_levels,
     sweep::sweep,
-    target::{Target, engine::EngineTarget},
+    target::{
+        Target,
+        engine::EngineTarget,
+        http::{Endpoint, Wording},
+    },
 };
 use breakeven_hardware::detect;
 use breakeven_measurement::{
@@ -26,7 +30,7 @@ use crate::{
     bench_engine,
     cli::{BenchArguments, BenchPart, Measuring},
     console::{self, Answer},
-    hardware,
+    endpoint, hardware,
     journal::{self, Asked, Opened},
     load, model, plan, policy,
     progress::Bars,
@@ -65,7 +69,7 @@ pub(crate) fn measure(
     let runtime = load_runtime()?;
     let mut subject = subject(product, file, measuring, seed, out, &runtime)?;
     let meter;
-    (subject.target, meter) = policy::applied(product, subject.target)?;
+    (subject.target, meter) = policy::applied(product, file, subject.target, &subject.wording)?;
     let workload = product.workload();
     let run_plan = RunPlan {
         workload: workload.clone(),
@@ -113,6 +117,15 @@ pub(crate) fn measure(
     bars.finish();
     policy::say_spent(meter.as_deref());
     let mut outcome = outcome?;
+    if let TargetRecord::Endpoint { url, .. } = &subject.record
+        && !Endpoint::parse(url).is_ok_and(|endpoint| endpoint.is_loopback())
+    {
+        // What this machine draws says nothing of the one that answers.
+        outcome.levels.iter_mut().for_each(|level| {
+            level.resources.energy_joules = None;
+            level.resources.gpus.clear();
+        });
+    }
     if let Status::Incomplete { reason } = &mut outcome.status
         && meter.as_ref().is_some_and(|meter| meter.is_spent())
     {
@@ -164,6 +177,8 @@ struct Subject {
     model: Option<ModelRecord>,
     record: TargetRecord,
     server: Option<Arc<Server>>,
+    /// Writes prompts as text, for a fallback.
+    wording: Wording,
 }
 
 /// The endpoint of `--target`, else the in-process engine on the product's model.
@@ -179,8 +194,8 @@ fn subject(
     if let Some(address) = &measuring.endpoint.target {
         let log = out.with_file_name("server.log");
         let ready = runtime.block_on(measuring.endpoint.ready(address, &workload, seed, log))?;
-        let (target, source, record, server) = (ready.target, ready.source, ready.record, ready.server);
-        return Ok(Subject { target, source, model: None, record, server });
+        let endpoint::Ready { target, source, record, server, wording } = ready;
+        return Ok(Subject { target, source, model: None, record, server, wording });
     }
     policy::check_for_engine(product)?;
     let started = model::start(product, file, measuring, seed)?;
@@ -194,8 +209,10 @@ fn subject(
     ));
     let engine = Arc::clone(&started.engine);
     let source = RequestSource::new(&workload, seed, &|text| engine.codec().encode(text, false))?;
+    let wording: Wording = Arc::new(move |tokens| engine.codec().decode(tokens));
     Ok(Subject {
         target: Arc::new(EngineTarget::new(started.engine)),
+        wording,
         source,
         model: Some(record),
         record: TargetRecord::Engine(started.record),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use breakeven_bench::{
     launch::Server,
     requests::RequestSource,
-    target::http::{Api, ApiKey, Client, Endpoint, HttpTarget, Sending, first_model, prompt::Words},
+    target::http::{Api, ApiKey, Client, Endpoint, HttpTarget, Sending, Wording, first_model, prompt::Words},
 };
 use breakeven_measurement::{Workload, run::Target as TargetRecord};
 use clap::{Args, ValueEnum};
@@ -57,6 +57,8 @@ pub(crate) struct Ready {
     pub(crate) record: TargetRecord,
     /// Stops the server when dropped, where we started it.
     pub(crate) server: Option<Arc<Server>>,
+    /// Writes prompts as text.
+    pub(crate) wording: Wording,
 }
 
 impl EndpointArguments {
@@ -97,9 +99,10 @@ impl EndpointArguments {
         let words = Arc::new(Words::default());
         let source = RequestSource::new(workload, seed, &|text| Ok(words.encode(text)))?;
         let sending = Sending { api: self.api.into(), model: model.clone(), extra_body };
-        let target = HttpTarget::new(client, sending, Arc::new(move |tokens| words.decode(tokens)));
+        let wording: Wording = Arc::new(move |tokens| words.decode(tokens));
+        let target = HttpTarget::new(client, sending, Arc::clone(&wording));
         let record = TargetRecord::Endpoint { url: endpoint.to_string(), model };
-        Ok(Ready { target: Arc::new(target), source, record, server })
+        Ok(Ready { target: Arc::new(target), source, record, server, wording })
     }
 
     async fn launch(&self, command: &str, client: &Client, log: PathBuf) -> Result<Server> {

@@ -113,8 +113,12 @@ fn level_line(level: &LevelResult) -> String {
         Some(Quantile::Infinite) => "never".to_owned(),
         None => "-".to_owned(),
     };
+    let energy = level
+        .joules_per_request()
+        .zip(level.joules_per_output_token())
+        .map_or_else(String::new, |(request, token)| format!("  {request:.1} J/request {token:.3} J/token"));
     format!(
-        "{:<9} {:<12} {} of {} within the SLO  TTFT p50 {} p95 {}  TPOT p50 {}  [{}]",
+        "{:<9} {:<12} {} of {} within the SLO  TTFT p50 {} p95 {}  TPOT p50 {}{energy}  [{}]",
         level.name,
         level.target_rate.to_string(),
         load.within_slo,

@@ -1,5 +1,8 @@
 //! What makes an answer a success, checked on the answer that was timed.
 
+use std::sync::Arc;
+
+use jsonschema::Validator;
 use regex::Regex;
 
 use crate::target::Trace;
@@ -21,6 +24,35 @@ pub struct Criteria {
     pub stop_reasons: Vec<String>,
     /// A call of this tool, its arguments a JSON object.
     pub tool: Option<String>,
+    /// The text is JSON that satisfies this, or the arguments of the tool call do.
+    pub schema: Option<Schema>,
+}
+
+/// A JSON Schema (draft by its `$schema`, else 2020-12), ready to check.
+#[derive(Debug, Clone)]
+pub struct Schema(Arc<Validator>);
+
+impl Schema {
+    /// Reads a schema.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let validator =
+            jsonschema::validator_for(&value).map_err(|e| format!("{e} at `{}`", e.instance_path()))?;
+        Ok(Self(Arc::new(validator)))
+    }
+
+    fn check(&self, value: &serde_json::Value) -> Result<(), String> {
+        self.0.validate(value).map_err(|e| {
+            format!(
+                "expected JSON as the schema says, found at `{}`: {}",
+                e.instance_path(),
+                shortened(&e.to_string())
+            )
+        })
+    }
 }
 
 impl Criteria {
@@ -34,7 +66,11 @@ impl Criteria {
 
     /// Whether the answer's text or calls are needed.
     pub fn read_the_answer(&self) -> bool {
-        self.matches.is_some() || self.json || self.tool.is_some() || !self.keys.is_empty()
+        self.matches.is_some()
+            || self.json
+            || self.tool.is_some()
+            || !self.keys.is_empty()
+            || self.schema.is_some()
     }
 
     /// Checks a completed answer.
@@ -73,11 +109,14 @@ impl Criteria {
                 ));
             }
             arguments
-        } else if self.json || !self.keys.is_empty() {
+        } else if self.json || !self.keys.is_empty() || self.schema.is_some() {
             parsed(text)?
         } else {
             return Ok(());
         };
+        if let Some(schema) = &self.schema {
+            schema.check(&object)?;
+        }
         match self.keys.iter().find(|key| object.get(key.as_str()).is_none()) {
             Some(key) => Err(format!("expected the key `{key}`, found `{}`", shortened(&object.to_string()))),
             None => Ok(()),
@@ -118,6 +157,20 @@ mod tests {
         assert_eq!(ended.check(&cut, 3).unwrap_err(), "expected the end to be stop, found length");
         let long = Criteria { least_tokens: Some(5), most_tokens: Some(9), ..Criteria::default() };
         assert!(long.check(&cut, 4).is_err() && long.check(&cut, 10).is_err() && long.check(&cut, 9).is_ok());
+    }
+
+    #[test]
+    fn a_schema_says_what_is_wrong_and_where() {
+        let text = r#"{"type": "object", "required": ["intent"],
+            "properties": {"intent": {"enum": ["refund", "delivery"]}, "amount": {"type": "number", "minimum": 0}}}"#;
+        let wanted = Criteria { schema: Some(Schema::parse(text).unwrap()), ..Criteria::default() };
+        assert_eq!(wanted.check(&answered(r#"{"intent": "refund", "amount": 12.5}"#), 9), Ok(()));
+        let wrong = wanted.check(&answered(r#"{"intent": "refund", "amount": -1}"#), 9).unwrap_err();
+        assert!(wrong.contains("`/amount`") && wrong.contains("-1"), "{wrong}");
+        assert!(wanted.check(&answered(r#"{"amount": 1}"#), 9).is_err());
+        assert!(wanted.check(&answered("Certainly!"), 9).unwrap_err().contains("expected JSON"));
+        assert!(Schema::parse(r#"{"type": "objekt"}"#).is_err());
+        assert!(Schema::parse("{").is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! CPU, memory and steal beside a level, from /proc; absent where there is no /proc.
+//! CPU, memory and steal beside a level, from /proc, and energy and accelerators; absent where the machine does not tell.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use breakeven_hardware::Bytes;
+use breakeven_hardware::{Bytes, telemetry::Telemetry};
 use breakeven_measurement::{Fraction, level::Resources};
 use tokio::time::Instant;
 
@@ -12,9 +12,10 @@ use crate::target::TargetLoad;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Counters at one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Sample {
     at: Instant,
+    telemetry: Option<Telemetry>,
     own_ticks: Option<u64>,
     all_ticks: Option<u64>,
     stolen_ticks: Option<u64>,
@@ -23,6 +24,10 @@ pub struct Sample {
 impl Sample {
     /// Reads the counters now.
     pub fn now() -> Self {
+        Self { telemetry: Some(Telemetry::start()), ..Self::counters() }
+    }
+
+    fn counters() -> Self {
         let stat = fs::read_to_string("/proc/stat").ok();
         let cpu: Option<Vec<u64>> = stat.as_deref().and_then(|text| {
             let line = text.lines().next()?.strip_prefix("cpu ")?;
@@ -30,6 +35,7 @@ impl Sample {
         });
         Self {
             at: Instant::now(),
+            telemetry: None,
             own_ticks: own_ticks(),
             // user, nice, system, idle, iowait, irq, softirq, steal; guest time is already in user.
             all_ticks: cpu.as_ref().map(|fields| fields.iter().take(8).sum()),
@@ -37,12 +43,14 @@ impl Sample {
         }
     }
 
-    /// What was used from this sample until now.
-    pub fn until_now(self, load: TargetLoad) -> Resources {
-        let now = Self::now();
-        let seconds = now.at.saturating_duration_since(self.at).as_secs_f64();
+    /// What was used from this sample until now, and the time between. The energy is that of all this time.
+    pub fn until_now(self, load: TargetLoad) -> (Resources, Duration) {
+        let now = Self::counters();
+        let used = self.telemetry.map(Telemetry::stop).unwrap_or_default();
+        let elapsed = now.at.saturating_duration_since(self.at);
+        let seconds = elapsed.as_secs_f64();
         let since = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?));
-        Resources {
+        let resources = Resources {
             mean_batch_occupancy: load.mean_batch_occupancy,
             peak_queue: load.peak_queue,
             peak_kv_tokens: load.peak_kv_tokens,
@@ -53,8 +61,10 @@ impl Sample {
             cpu_steal: since(now.stolen_ticks, self.stolen_ticks)
                 .zip(since(now.all_ticks, self.all_ticks))
                 .and_then(|(stolen, all)| Fraction::of(stolen, all)),
-            energy_joules: None,
-        }
+            energy_joules: used.energy_joules(),
+            gpus: used.gpus,
+        };
+        (resources, elapsed)
     }
 }
 

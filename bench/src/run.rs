@@ -451,7 +451,7 @@ impl Runner<'_> {
         self.target.take_load();
         let sample = Sample::now();
         let driven = self.drive(&name.to_string(), schedule, None, &mut |_, _| Next::Go).await?;
-        let resources = sample.until_now(self.target.take_load());
+        let (mut resources, elapsed) = sample.until_now(self.target.take_load());
         self.steps.note(name, self.target.take_steps(), &driven.attempts);
         let (warmup, settling) = match plan.shard {
             None => warmup(&driven.attempts, length),
@@ -460,6 +460,8 @@ impl Runner<'_> {
         };
         let (overall, segments) = tally(&driven.attempts, warmup, &plan.workload, &plan.slo);
         let window = last.map_or(Duration::ZERO, |last| last.saturating_sub(warmup));
+        let share = window.as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+        resources.energy_joules = resources.energy_joules.map(|joules| joules * share);
         let validity = judge(&driven, warmup, settling, &overall, &plan.workload, &plan.slo, &resources);
         let level = LevelResult {
             name,

@@ -59,6 +59,10 @@ pub fn judge(
     {
         findings.push(Finding::CpuStolen { share: steal });
     }
+    for gpu in resources.gpus.iter().filter(|gpu| !gpu.throttle_reasons.is_empty()) {
+        let reason = format!("{}: {}", gpu.name, gpu.throttle_reasons.join(", "));
+        findings.push(Finding::GpuThrottled { reason });
+    }
     findings.into()
 }
 

@@ -82,7 +82,7 @@ fn workload(tokens: u32) -> Workload {
             output_tokens: Lengths::constant(tokens).unwrap(),
             shared_prefix: Fraction::ZERO,
             prefix_pool: 1,
-            text: Default::default(),
+            text: breakeven_measurement::PromptText::default(),
             session: None,
         }],
     }

@@ -31,7 +31,7 @@ fn workload() -> Workload {
             output_tokens: Lengths::constant(TOKENS).unwrap(),
             shared_prefix: Fraction::ZERO,
             prefix_pool: 1,
-            text: Default::default(),
+            text: breakeven_measurement::PromptText::default(),
             session: None,
         }],
     }

@@ -37,7 +37,7 @@ fn workload() -> Workload {
             output_tokens: Lengths::constant(6).unwrap(),
             shared_prefix: Fraction::ZERO,
             prefix_pool: 1,
-            text: Default::default(),
+            text: breakeven_measurement::PromptText::default(),
             session: None,
         }],
     }

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 const MS: Duration = Duration::from_millis(1);
 
 fn chat(turns: u32) -> Workload {
-    let plain = Segment::plain("chat", 1.0, Lengths::constant(20).unwrap(), Lengths::constant(5).unwrap());
+    let tokens = |count| Lengths::constant(count).expect("above 0");
+    let plain = Segment::plain("chat", 1.0, tokens(20), tokens(5));
     Workload { segments: vec![Segment { session: Some(Session { turns, think_seconds: 2.0 }), ..plain }] }
 }
 

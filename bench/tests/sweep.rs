@@ -21,7 +21,7 @@ fn plan(concurrencies: &[u32]) -> SweepPlan {
             output_tokens: Lengths::constant(5).unwrap(),
             shared_prefix: Fraction::ZERO,
             prefix_pool: 1,
-            text: Default::default(),
+            text: breakeven_measurement::PromptText::default(),
             session: None,
         }],
     };

@@ -114,7 +114,7 @@ async fn a_level_replays_the_trace_with_its_lengths() {
             output_tokens: Lengths::constant(6).unwrap(),
             shared_prefix: Fraction::ZERO,
             prefix_pool: 1,
-            text: Default::default(),
+            text: breakeven_measurement::PromptText::default(),
             session: None,
         }],
     };

@@ -13,6 +13,7 @@ pub mod money;
 pub mod owned;
 pub mod roofline;
 pub mod sheet;
+pub mod telemetry;
 pub mod units;
 
 pub use api_cost::{ApiCost, ApiCostLine, ApiCostNote, Dimension, Usage, api_cost};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use breakeven_hardware::Bytes;
+use breakeven_hardware::{Bytes, telemetry::GpuUse};
 use breakeven_models::Tokens;
 use serde::{Deserialize, Serialize};
 
@@ -294,8 +294,12 @@ pub struct Resources {
     pub mean_cpu_cores: Option<f64>,
     /// Share of CPU time taken by other tenants.
     pub cpu_steal: Option<Fraction>,
-    /// Energy of the window, in joules.
+    /// Energy of the window at the level's mean power, processor packages and accelerators together, in joules. Absent where a part of
+    /// the machine does not tell, and where the target runs on another machine.
     pub energy_joules: Option<f64>,
+    /// The accelerators, from the level's first arrival to its last answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuUse>,
 }
 
 /// One load level.
@@ -325,6 +329,22 @@ pub struct LevelResult {
     pub resources: Resources,
     /// Whether to believe it.
     pub validity: Validity,
+}
+
+impl LevelResult {
+    /// Energy of a completed request, in joules.
+    pub fn joules_per_request(&self) -> Option<f64> {
+        self.joules_per(self.overall.completed)
+    }
+
+    /// Energy of an answer token, prompts and idling included, in joules.
+    pub fn joules_per_output_token(&self) -> Option<f64> {
+        self.joules_per(self.overall.output_tokens.0)
+    }
+
+    fn joules_per(&self, count: u64) -> Option<f64> {
+        self.resources.energy_joules.filter(|_| count > 0).map(|joules| joules / count as f64)
+    }
 }
 
 #[cfg(test)]

@@ -291,6 +291,8 @@ fn add_resources(a: &Resources, b: &Resources) -> Resources {
             (a, b) => a.or(b),
         },
         energy_joules: a.energy_joules.zip(b.energy_joules).map(|(a, b)| a + b),
+        // Of different machines: all are kept.
+        gpus: a.gpus.iter().chain(&b.gpus).cloned().collect(),
     }
 }
 

@@ -48,7 +48,7 @@ fn one_prefix() -> u32 {
 }
 
 /// A conversation: each turn sends all that was said before, the target's own answers included.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Session {
     /// Requests of a conversation, at least 2.
     pub turns: u32,
@@ -57,7 +57,7 @@ pub struct Session {
 }
 
 /// What prompts are written from. The number of the request stands before it, so that no two prompts are the same.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PromptText {
     /// Everyday support requests (our own sentences).

@@ -47,7 +47,7 @@ fn workload() -> Workload {
             output_tokens: Lengths::new(180, 420, None).expect("constants"),
             shared_prefix: Fraction::ZERO,
             prefix_pool: 1,
-            text: Default::default(),
+            text: breakeven_measurement::PromptText::default(),
             session: None,
         }],
     }

@@ -51,7 +51,7 @@ fn describe(device: &Device<'_>, driver: Option<&String>) -> Option<Gpu> {
 }
 
 /// The reasons that mean less speed than paid for; an idle or unthrottled device has none.
-fn throttle_names(reasons: ThrottleReasons) -> Vec<String> {
+pub(crate) fn throttle_names(reasons: ThrottleReasons) -> Vec<String> {
     let slow = reasons - ThrottleReasons::GPU_IDLE - ThrottleReasons::NONE;
     slow.iter_names().map(|(name, _)| name.to_lowercase().replace('_', " ")).collect()
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use sysinfo::{MemoryRefreshKind, System};
 
 pub use cloud::{CloudInstance, METADATA_PATIENCE, cloud_instance};
+pub(crate) use gpu::throttle_names;
 
 use crate::machine::{ContainerLimits, Machine};
 use crate::units::Bytes;

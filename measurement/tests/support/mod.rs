@@ -22,7 +22,7 @@ pub(crate) fn workload() -> Workload {
         output_tokens: Lengths::constant(5).unwrap(),
         shared_prefix: Fraction::ZERO,
         prefix_pool: 1,
-        text: Default::default(),
+        text: breakeven_measurement::PromptText::default(),
         session: None,
     };
     Workload { segments: vec![segment("happy path"), segment("edge case")] }

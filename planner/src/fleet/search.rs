@@ -231,7 +231,7 @@ mod tests {
                 output_tokens: Lengths::new(150, 300, None).unwrap(),
                 shared_prefix: Fraction::ZERO,
                 prefix_pool: 1,
-                text: Default::default(),
+                text: breakeven_measurement::PromptText::default(),
                 session: None,
             }],
         }

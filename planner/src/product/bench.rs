@@ -17,6 +17,21 @@ pub struct BenchTable {
     pub retries: Option<RetryTable>,
     /// Running cost and cap of a paid endpoint.
     pub spend: Option<SpendTable>,
+    /// Whom to ask once a request has failed for good; its answer counts as a fallback.
+    pub fallback: Option<FallbackTable>,
+}
+
+/// `[bench.fallback]`: an OpenAI-compatible endpoint. Its key, where it needs one, is in `BREAKEVEN_FALLBACK_API_KEY`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FallbackTable {
+    /// Address, such as `http://localhost:8000/v1`.
+    pub target: String,
+    /// Model to ask for.
+    pub model: String,
+    /// Asks `/completions` instead of `/chat/completions`.
+    #[serde(default)]
+    pub completions: bool,
 }
 
 /// `[bench.retries]`.
@@ -79,4 +94,7 @@ pub struct SuccessTable {
     pub stop_reasons: Vec<String>,
     /// A tool that is called.
     pub tool: Option<String>,
+    /// A JSON Schema file, beside the product file or from the working directory, that the text (or the tool call's arguments)
+    /// satisfies.
+    pub json_schema: Option<std::path::PathBuf>,
 }

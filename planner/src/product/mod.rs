@@ -11,7 +11,7 @@ use breakeven_hardware::sheet::Term;
 use breakeven_measurement::{Fraction, Lengths, PromptText, Segment, Slo, Workload};
 use serde::{Deserialize, Deserializer, de};
 
-pub use bench::{BenchTable, RetryTable, SpendTable, SuccessTable};
+pub use bench::{BenchTable, FallbackTable, RetryTable, SpendTable, SuccessTable};
 pub use error::ProductError;
 pub use session::SessionTable;
 pub use supply::{LimitsTable, OwnedTable, ProvisionedTable};
@@ -303,7 +303,7 @@ impl Product {
                 shared_prefix: s.shared_prefix.unwrap_or(Fraction::ZERO),
                 prefix_pool: s.prefix_pool.map_or(1, std::num::NonZeroU32::get),
                 text: s.text,
-                session: s.session.map(|table| table.session()),
+                session: s.session.map(SessionTable::session),
             })
             .collect();
         Workload { segments }

@@ -6,17 +6,20 @@ use serde::Deserialize;
 use super::text::TextDuration;
 
 /// A conversation. The segment's weight and the month's volume still count requests, that is turns.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, try_from = "Typed")]
+#[schemars(with = "Typed")]
 pub struct SessionTable {
     turns: u32,
     think_time: TextDuration,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Typed {
+    /// Requests of a conversation, from 2 up.
     turns: u32,
+    /// From the end of an answer to the next turn.
     think_time: TextDuration,
 }
 
