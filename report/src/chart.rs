@@ -58,6 +58,15 @@ struct Series {
     points: Vec<(f64, f64)>,
 }
 
+/// Every chart of the report with its title.
+pub(crate) fn all(plan: &Plan) -> Result<Vec<(&'static str, Chart)>, HtmlError> {
+    Ok(vec![
+        ("Throughput against offered load", throughput(plan)?),
+        ("Time to first token against offered load", latency(plan)?),
+        ("Cost a month against volume", cost(plan)?),
+    ])
+}
+
 /// Achieved rate and goodput against offered load, from the measured points.
 pub(crate) fn throughput(plan: &Plan) -> Result<Chart, HtmlError> {
     let achieved = plan.load_curve.iter().map(|point| (point.offered_per_second, point.achieved_per_second));

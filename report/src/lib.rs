@@ -10,5 +10,6 @@ pub mod markdown;
 pub mod schema;
 pub mod table;
 pub mod terminal;
+pub mod ui;
 mod view;
 pub mod xlsx;
