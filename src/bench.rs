@@ -80,6 +80,7 @@ pub(crate) fn measure_watched(
     out: &Path,
     watcher: Watcher<'_>,
 ) -> Result<Measurement> {
+    let Watcher { tell, stop } = watcher;
     let rates = rates(&measuring.rates)?;
     let (arrivals, trace) = measuring.load.process()?;
     let machine = detect();
@@ -117,7 +118,7 @@ pub(crate) fn measure_watched(
     let (outcome, sweep) = runtime.block_on(async {
         let interrupt =
             || cancel_on_interrupt(subject.server.as_ref().map(|server| server.id()), meter.clone());
-        let cancel = watcher.stop.clone().unwrap_or_else(interrupt);
+        let cancel = stop.unwrap_or_else(interrupt);
         let stopped = cancel.clone();
         let outcome = run_levels(
             &subject.target,
@@ -126,7 +127,7 @@ pub(crate) fn measure_watched(
             Some(&mut journal),
             cancel,
             &mut |event| {
-                (watcher.tell)(&event);
+                tell(&event);
                 bars.show(event);
             },
         )
