@@ -68,7 +68,7 @@ pub(super) fn side_by_side(entries: &[Entry], markdown: bool, width: usize) -> S
     let note = "Intervals are at 95 %; those of money follow from the capacity's. – is not known.\n";
     if markdown {
         let mut out = row_of(&heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>());
-        out.push_str(&format!("|---|{}\n", "---|".repeat(entries.len())));
+        out.extend(["|---|", &"---|".repeat(entries.len()), "\n"]);
         out.extend(rows.map(|row| row_of(&row)));
         out.push('\n');
         return out + note;
@@ -92,9 +92,9 @@ fn cells(entry: &Entry) -> [String; 13] {
             || ABSENT.to_owned(),
             |found| {
                 with_interval(
-                    seconds(Some(found.estimate)),
-                    seconds(Some(found.low)),
-                    seconds(Some(found.high)),
+                    &seconds(Some(found.estimate)),
+                    &seconds(Some(found.low)),
+                    &seconds(Some(found.high)),
                 )
             },
         )
@@ -105,7 +105,7 @@ fn cells(entry: &Entry) -> [String; 13] {
             let end = |rate_at: Option<breakeven_measurement::RequestRate>| {
                 rate_at.map_or_else(|| ABSENT.to_owned(), |value| rate(value.per_second()))
             };
-            with_interval(rate(found.rate.per_second()), end(found.low), end(found.high))
+            with_interval(&rate(found.rate.per_second()), &end(found.low), &end(found.high))
         },
     );
     let goodput = level
@@ -124,9 +124,9 @@ fn cells(entry: &Entry) -> [String; 13] {
             || ABSENT.to_owned(),
             |found| {
                 with_interval(
-                    percent(Some(found.estimate)),
-                    percent(Some(found.low)),
-                    percent(Some(found.high)),
+                    &percent(Some(found.estimate)),
+                    &percent(Some(found.low)),
+                    &percent(Some(found.high)),
                 )
             },
         ),
@@ -143,8 +143,12 @@ fn cells(entry: &Entry) -> [String; 13] {
     ]
 }
 
-fn with_interval(estimate: String, low: String, high: String) -> String {
-    if low == ABSENT && high == ABSENT { estimate } else { format!("{estimate} ({low} to {high})") }
+fn with_interval(estimate: &str, low: &str, high: &str) -> String {
+    if low == ABSENT && high == ABSENT {
+        estimate.to_owned()
+    } else {
+        format!("{estimate} ({low} to {high})")
+    }
 }
 
 fn joules_per_token(level: &LevelResult) -> Option<f64> {
@@ -166,7 +170,7 @@ fn per_million(option: &OptionPlan) -> String {
         moved.per(calls.0).map(|ratio| money(price.times(ratio.0)))
     };
     match option.usd_per_month_interval.and_then(|(low, high)| at(low).zip(at(high))) {
-        Some((low, high)) => with_interval(money(price), low, high),
+        Some((low, high)) => with_interval(&money(price), &low, &high),
         None => money(price),
     }
 }
@@ -175,7 +179,7 @@ fn per_success(option: &OptionPlan) -> String {
     let Some(price) = option.usd_per_successful_outcome else { return ABSENT.to_owned() };
     let at = |month: Usd| month.per(option.usd_per_month.0).map(|ratio| money(price.times(ratio.0)));
     match option.usd_per_month_interval.and_then(|(low, high)| at(low).zip(at(high))) {
-        Some((low, high)) => with_interval(money(price), low, high),
+        Some((low, high)) => with_interval(&money(price), &low, &high),
         None => money(price),
     }
 }
