@@ -9,6 +9,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -20,11 +21,18 @@ use support::{breakeven, shown};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/measurement-1.json");
 
-/// A child that does not outlive its test.
+/// A child that does not outlive its test, nor do its own children: a test that fails leaves no browser behind.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Each is the leader of a process group of its own.
+        drop(
+            Command::new("kill")
+                .args(["-KILL", "--", &format!("-{}", self.0.id())])
+                .stderr(Stdio::null())
+                .status(),
+        );
         drop(self.0.kill());
         drop(self.0.wait());
     }
@@ -56,6 +64,7 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
+            .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -178,6 +187,7 @@ fn ui(folder: &Path) -> (Running, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_breakeven"))
         .args(["ui", "examples/support-bot.toml", "--measurement", FIXTURE, "--listen", "127.0.0.1:0"])
         .args(["--as-of", "2026-11-23", "--out", folder.to_str().unwrap()])
+        .process_group(0)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::piped())
         .spawn()
