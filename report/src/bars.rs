@@ -81,7 +81,7 @@ pub(crate) fn stacked(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
     };
     let svg = paint(&frame, widest * 1.02, -f64::from(rows)..0.0, &areas, &labels)
         .map_err(|what| HtmlError::Chart { title: title.to_owned(), what })?;
-    Ok(Some(finished(title, svg, legend)))
+    Ok(Some(finished(title, &svg, legend)))
 }
 
 /// Replicas by the share of hours that need them, coloured by how they are paid; `None` without a fleet plan.
@@ -133,7 +133,7 @@ pub(crate) fn load_duration(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
     let most = fleet.load_duration.iter().map(|point| f64::from(point.replica)).fold(1.0, f64::max);
     let svg = paint(&frame, 1.0, 0.0..most + height, &areas, &[])
         .map_err(|what| HtmlError::Chart { title: title.to_owned(), what })?;
-    Ok(Some(finished(title, svg, legend)))
+    Ok(Some(finished(title, &svg, legend)))
 }
 
 struct Frame<'a> {

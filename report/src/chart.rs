@@ -245,7 +245,7 @@ where
     paint(&mut svg, frame, x, y)
         .map_err(|error| HtmlError::Chart { title: frame.title.to_owned(), what: error })?;
     let legend = frame.series.iter().zip(SERIES).map(|(one, color)| key(color, &one.name)).collect();
-    Ok(finished(frame.title, svg, legend))
+    Ok(finished(frame.title, &svg, legend))
 }
 
 /// A line of a key.
@@ -254,7 +254,7 @@ pub(crate) fn key(RGBColor(red, green, blue): RGBColor, name: &str) -> Key {
 }
 
 /// A drawing with its key, named for screen readers and in the page's own ink.
-pub(crate) fn finished(title: &str, svg: String, legend: Vec<Key>) -> Chart {
+pub(crate) fn finished(title: &str, svg: &str, legend: Vec<Key>) -> Chart {
     let names: Vec<&str> = legend.iter().map(|one| one.name.as_str()).collect();
     let label = escaped(&format!("{title}: {}", names.join(", ")));
     // Black becomes the page's own ink, so that axes and labels follow the theme.
