@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use breakeven_bench::{
-    Durations, RunPlan,
+    Durations, RunEvent, RunPlan,
     drive::Pacing,
     launch::{Server, stop_group},
     policy::Meter,
@@ -61,6 +61,26 @@ pub(crate) fn measure(
     measuring: &Measuring,
     out: &Path,
 ) -> Result<Measurement> {
+    measure_watched(product, file, measuring, out, Watcher { tell: &mut |_| (), stop: None })
+}
+
+/// Who else follows a run, and may end it.
+pub(crate) struct Watcher<'a> {
+    /// Is told of every event.
+    pub(crate) tell: &'a mut (dyn FnMut(&RunEvent) + Send),
+    /// Ends the run where it turns true; Ctrl-C where there is none.
+    pub(crate) stop: Option<watch::Receiver<bool>>,
+}
+
+/// The same, followed by somebody else too.
+pub(crate) fn measure_watched(
+    product: &Product,
+    file: &Path,
+    measuring: &Measuring,
+    out: &Path,
+    watcher: Watcher<'_>,
+) -> Result<Measurement> {
+    let Watcher { tell, stop } = watcher;
     let rates = rates(&measuring.rates)?;
     let (arrivals, trace) = measuring.load.process()?;
     let machine = detect();
@@ -96,7 +116,9 @@ pub(crate) fn measure(
     let sweep_plan = measuring.load.sweep(&run_plan)?;
     let mut bars = Bars::new(run_plan.durations);
     let (outcome, sweep) = runtime.block_on(async {
-        let cancel = cancel_on_interrupt(subject.server.as_ref().map(|server| server.id()), meter.clone());
+        let interrupt =
+            || cancel_on_interrupt(subject.server.as_ref().map(|server| server.id()), meter.clone());
+        let cancel = stop.unwrap_or_else(interrupt);
         let stopped = cancel.clone();
         let outcome = run_levels(
             &subject.target,
@@ -105,6 +127,7 @@ pub(crate) fn measure(
             Some(&mut journal),
             cancel,
             &mut |event| {
+                tell(&event);
                 bars.show(event);
             },
         )

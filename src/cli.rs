@@ -6,8 +6,9 @@ use breakeven_measurement::Shard;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    endpoint::EndpointArguments, fit::FitArguments, hardware::HardwareArguments, load::LoadArguments,
-    prices::PricesArguments, schema::SchemaArguments, serve::ServeArguments,
+    endpoint::EndpointArguments, fit::FitArguments, hardware::HardwareArguments, history::HistoryArguments,
+    load::LoadArguments, prices::PricesArguments, schema::SchemaArguments, serve::ServeArguments,
+    ui::UiArguments,
 };
 
 /// Should we run this model ourselves, on what hardware, and what does it really cost against a managed API?
@@ -72,6 +73,16 @@ pub(crate) enum Command {
     /// Exit code 1 where none of them holds it.
     #[command(after_help = "Example: breakeven fit llama-3.1-70b --quantization fp8 --compute fp8")]
     Fit(FitArguments),
+    /// Keep measurements and plans in a database; list, tag and compare machines side by side
+    #[command(
+        after_help = "Example: breakeven history add measurement.json --plan plan.json --tag candidate\n         breakeven history compare --tag candidate"
+    )]
+    History(HistoryArguments),
+    /// Open a local page: change an assumption, and the plan, its charts and intervals follow
+    ///
+    /// Serves this machine only, loads nothing from elsewhere. Ctrl-C ends it.
+    #[command(after_help = "Example: breakeven ui support-bot.toml --measurement measurement.json")]
+    Ui(UiArguments),
     /// Print the JSON Schema of product.toml, measurement.json or plan.json
     #[command(after_help = "Example: breakeven schema product > product.schema.json")]
     Schema(SchemaArguments),

@@ -93,21 +93,25 @@ impl LoadArguments {
 
 /// A point of the curve as a row of the printed table.
 pub(crate) fn sweep_line(point: &SweepPoint) -> String {
-    let ms = |quantile: Option<Quantile>| match quantile {
-        Some(Quantile::Finite(value)) => format!("{:.0} ms", value.as_secs_f64() * 1e3),
-        Some(Quantile::Infinite) => "never".to_owned(),
-        None => "-".to_owned(),
-    };
     let load = &point.load;
     format!(
         "in flight {:>5}  {:>8.2} req/s  {:>8.1} tokens/s  TTFT p50 {:>8} p95 {:>8}  TPOT p50 {:>7}  E2E p95 {:>8}  failed {}",
         point.concurrency,
         point.achieved_per_second,
         point.output_tokens_per_second,
-        ms(load.ttft.quantile(0.5)),
-        ms(load.ttft.quantile(0.95)),
-        ms(load.tpot.quantile(0.5)),
-        ms(load.e2e.quantile(0.95)),
+        latency(load.ttft.quantile(0.5)),
+        latency(load.ttft.quantile(0.95)),
+        latency(load.tpot.quantile(0.5)),
+        latency(load.e2e.quantile(0.95)),
         load.failed()
     )
+}
+
+/// A percentile for a reader: `never` where the rank falls among failures.
+pub(crate) fn latency(quantile: Option<Quantile>) -> String {
+    match quantile {
+        Some(Quantile::Infinite) => "never".to_owned(),
+        Some(Quantile::Finite(value)) => breakeven_report::format::seconds(Some(value.as_secs_f64())),
+        None => breakeven_report::format::seconds(None),
+    }
 }

@@ -9,6 +9,7 @@ mod endpoint;
 mod export;
 mod fit;
 mod hardware;
+mod history;
 mod init;
 mod journal;
 mod live;
@@ -24,6 +25,7 @@ mod run;
 mod schema;
 mod self_check;
 mod serve;
+mod ui;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         Command::Export(arguments) => export::export(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
+        Command::Ui(arguments) => ui::ui(&arguments),
+        Command::History(arguments) => history::history(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Init(arguments) => init::init(&arguments),
         Command::Hardware(arguments) => hardware::hardware(&arguments),

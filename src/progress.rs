@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use breakeven_bench::{Durations, RunEvent};
-use breakeven_measurement::{LevelResult, Quantile};
+use breakeven_measurement::LevelResult;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{console, live::Live};
+use crate::{console, live::Live, load::latency};
 
 /// Time between two pictures.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -106,13 +106,10 @@ impl Bars {
         }
     }
 }
-fn level_line(level: &LevelResult) -> String {
+
+/// A level that ended, in one line.
+pub(crate) fn level_line(level: &LevelResult) -> String {
     let load = &level.overall;
-    let ms = |quantile: Option<Quantile>| match quantile {
-        Some(Quantile::Finite(value)) => format!("{:.0} ms", value.as_secs_f64() * 1e3),
-        Some(Quantile::Infinite) => "never".to_owned(),
-        None => "-".to_owned(),
-    };
     let energy = level
         .joules_per_request()
         .zip(level.joules_per_output_token())
@@ -123,9 +120,9 @@ fn level_line(level: &LevelResult) -> String {
         level.target_rate.to_string(),
         load.within_slo,
         load.scheduled,
-        ms(load.ttft.quantile(0.5)),
-        ms(load.ttft.quantile(0.95)),
-        ms(load.tpot.quantile(0.5)),
+        latency(load.ttft.quantile(0.5)),
+        latency(load.ttft.quantile(0.95)),
+        latency(load.tpot.quantile(0.5)),
         level.validity.verdict
     )
 }

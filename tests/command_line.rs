@@ -22,7 +22,7 @@ fn help_lists_the_commands() {
 fn every_command_shows_an_example() {
     for command in [
         "run", "bench", "plan", "report", "compare", "merge", "export", "init", "hardware", "fit", "prices",
-        "serve", "schema",
+        "serve", "schema", "ui", "history",
     ] {
         let text = shown(&breakeven(&[command, "--help"]));
         assert!(text.contains(&format!("Example: breakeven {command}")), "{text}");

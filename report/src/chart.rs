@@ -5,6 +5,7 @@ use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 use serde::Serialize;
 
+use crate::bars;
 use crate::format::{money, rate, volume};
 use crate::html::HtmlError;
 
@@ -21,7 +22,7 @@ const SERIES: [RGBColor; 8] = [
     RGBColor(0x7a, 0x80, 0x8a),
 ];
 /// Lines beyond these would be a tangle; the table has them all.
-const OPTIONS_DRAWN: usize = SERIES.len();
+pub(crate) const OPTIONS_DRAWN: usize = SERIES.len();
 
 /// Nothing measured or billed is larger; what is, would only break the axes.
 const LARGEST: f64 = 1e18;
@@ -56,6 +57,23 @@ struct Frame<'a> {
 struct Series {
     name: String,
     points: Vec<(f64, f64)>,
+}
+
+/// Every chart of the report with its title.
+pub(crate) fn all(plan: &Plan) -> Result<Vec<(&'static str, Chart)>, HtmlError> {
+    let mut charts = vec![
+        ("Throughput against offered load", throughput(plan)?),
+        ("Time to first token against offered load", latency(plan)?),
+        ("Cost a month against volume", cost(plan)?),
+    ];
+    // What a plan does not hold is not drawn.
+    let more = [
+        ("Cost per successful outcome, by line", bars::stacked(plan)?),
+        ("Load-duration curve and what is bought for it", bars::load_duration(plan)?),
+        ("A replica lost in the busiest hour", replica_loss(plan)?),
+    ];
+    charts.extend(more.into_iter().filter_map(|(title, chart)| Some((title, chart?))));
+    Ok(charts)
 }
 
 /// Achieved rate and goodput against offered load, from the measured points.
@@ -101,6 +119,31 @@ pub(crate) fn latency(plan: &Plan) -> Result<Chart, HtmlError> {
         marks: &marks,
     };
     draw(&frame, 0.0..widest, (low..high).log_scale())
+}
+
+/// The busiest hour minute by minute while a replica is lost; `None` where that was not simulated.
+fn replica_loss(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
+    let Some(loss) = plan.fleet_plan.as_ref().and_then(|fleet| fleet.replica_loss.as_ref()) else {
+        return Ok(None);
+    };
+    let good = loss.timeline.iter().filter_map(|minute| Some((minute.minute, minute.goodput?.get())));
+    let fleet = f64::from(loss.replicas.max(1));
+    let ready = loss.timeline.iter().map(|minute| (minute.minute, minute.ready / fleet));
+    let series = [series("requests within the SLO", good), series("replicas that serve", ready)];
+    let marks =
+        [(loss.at_minute, "lost".to_owned()), (loss.at_minute + loss.down_minutes, "replaced".to_owned())];
+    let last = above(loss.timeline.iter().map(|minute| minute.minute));
+    let marks: Vec<_> = marks.into_iter().filter(|(at, _)| (0.0..=last).contains(at)).collect();
+    let frame = Frame {
+        title: "A replica lost in the busiest hour",
+        x_label: "minutes",
+        y_label: "share",
+        x_format: &|value| rate(*value),
+        y_format: &|value| crate::format::percent(Some(*value)),
+        series: &series,
+        marks: &marks,
+    };
+    draw(&frame, 0.0..last, 0.0..1.1).map(Some)
 }
 
 /// Monthly cost against volume, both on logarithmic axes, one line an option.
@@ -201,24 +244,26 @@ where
     let mut svg = String::new();
     paint(&mut svg, frame, x, y)
         .map_err(|error| HtmlError::Chart { title: frame.title.to_owned(), what: error })?;
-    let names: Vec<&str> = frame.series.iter().map(|one| one.name.as_str()).collect();
-    let label = escaped(&format!("{}: {}", frame.title, names.join(", ")));
+    let legend = frame.series.iter().zip(SERIES).map(|(one, color)| key(color, &one.name)).collect();
+    Ok(finished(frame.title, &svg, legend))
+}
+
+/// A line of a key.
+pub(crate) fn key(RGBColor(red, green, blue): RGBColor, name: &str) -> Key {
+    Key { color: format!("#{red:02x}{green:02x}{blue:02x}"), name: name.to_owned() }
+}
+
+/// A drawing with its key, named for screen readers and in the page's own ink.
+pub(crate) fn finished(title: &str, svg: &str, legend: Vec<Key>) -> Chart {
+    let names: Vec<&str> = legend.iter().map(|one| one.name.as_str()).collect();
+    let label = escaped(&format!("{title}: {}", names.join(", ")));
     // Black becomes the page's own ink, so that axes and labels follow the theme.
     let svg = svg.replace("\"#000000\"", "\"currentColor\"").replacen(
         "<svg ",
         &format!("<svg role=\"img\" aria-label=\"{label}\" "),
         1,
     );
-    let legend = frame
-        .series
-        .iter()
-        .zip(SERIES)
-        .map(|(one, RGBColor(red, green, blue))| Key {
-            color: format!("#{red:02x}{green:02x}{blue:02x}"),
-            name: one.name.clone(),
-        })
-        .collect();
-    Ok(Chart { svg, legend })
+    Chart { svg, legend }
 }
 
 /// Draws into `svg`; errors are plotters' own, in words.

@@ -23,25 +23,44 @@ pub enum HtmlError {
     },
 }
 
-/// Renders the whole page. Everything that came from files is escaped.
-pub fn render(plan: &Plan) -> Result<String, HtmlError> {
+/// The templates; the `.html` ending turns escaping on.
+pub(crate) fn environment() -> Result<Environment<'static>, HtmlError> {
     let mut environment = Environment::new();
-    // The `.html` ending turns escaping on.
     environment.add_template("report.html", include_str!("report.html"))?;
-    let charts = [
-        ("Throughput against offered load", chart::throughput(plan)?),
-        ("Time to first token against offered load", chart::latency(plan)?),
-        ("Cost a month against volume", chart::cost(plan)?),
-    ];
-    let charts: Vec<_> = charts
+    environment.add_template("main.html", include_str!("main.html"))?;
+    Ok(environment)
+}
+
+/// The stylesheet of every page.
+pub(crate) const CSS: &str = include_str!("report.css");
+
+/// Renders the whole page. Everything that came from files is escaped.
+///
+/// # Errors
+/// Where a chart cannot be drawn; no plan should cause it.
+pub fn render(plan: &Plan) -> Result<String, HtmlError> {
+    Ok(environment()?.get_template("report.html")?.render(values(plan)?)?)
+}
+
+/// The report without the page around it.
+///
+/// # Errors
+/// As [`render`].
+pub(crate) fn fragment(plan: &Plan) -> Result<String, HtmlError> {
+    Ok(environment()?.get_template("main.html")?.render(values(plan)?)?)
+}
+
+/// What the templates read.
+fn values(plan: &Plan) -> Result<Value, HtmlError> {
+    let charts: Vec<_> = chart::all(plan)?
         .into_iter()
         .map(|(title, chart)| context! { title, chart => Value::from(Serde(&chart)) })
         .collect();
-    let page = environment.get_template("report.html")?.render(context! {
+    Ok(context! {
         view => Value::from(Serde(View::of(plan))),
         charts,
+        css => CSS,
         level_heads => LEVEL_HEADS.to_vec(),
         line_labels => line_labels(),
-    })?;
-    Ok(page)
+    })
 }

@@ -1,6 +1,7 @@
 //! A plan rendered for its readers: terminal, markdown, HTML, XLSX and FOCUS CSV; and a comparison of two measurements. Computes nothing
 //! that the plan, or the comparison, does not hold.
 
+mod bars;
 mod chart;
 pub mod comparison;
 pub mod focus;
@@ -10,5 +11,6 @@ pub mod markdown;
 pub mod schema;
 pub mod table;
 pub mod terminal;
+pub mod ui;
 mod view;
 pub mod xlsx;

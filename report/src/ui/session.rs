@@ -1,0 +1,175 @@
+//! What is open: a product file, measurements and prices; and the plan of them with other assumptions.
+
+use std::sync::{Mutex, PoisonError};
+
+use breakeven_hardware::PriceBook;
+use breakeven_measurement::Measurement;
+use breakeven_planner::{Plan, PlanOptions, Product};
+use jiff::civil::Date;
+use toml_edit::DocumentMut;
+
+use super::assumption;
+
+/// Why nothing can be planned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The product file is wrong.
+    #[error(transparent)]
+    Product(#[from] breakeven_planner::ProductError),
+    /// The text is no TOML.
+    #[error("the product file is no TOML: {0}")]
+    Toml(#[from] toml_edit::TomlError),
+    /// The planner refuses.
+    #[error(transparent)]
+    Plan(#[from] breakeven_planner::PlanError),
+    /// Not a measurement of this version.
+    #[error("expected a measurement written by `breakeven bench`: {0}")]
+    Measurement(#[from] serde_json::Error),
+    /// A link or a field names a number that the file does not have.
+    #[error("the product file has no number `{path}`; the link may be for another file")]
+    UnknownAssumption {
+        /// The path asked for.
+        path: String,
+    },
+    /// A link's or field's text is no number.
+    #[error("`{path}`: expected a number, found `{found}`")]
+    NotANumber {
+        /// The path asked for.
+        path: String,
+        /// What was there.
+        found: String,
+    },
+    /// Nothing to plan from.
+    #[error("no measurement is open: open one, or start a benchmark")]
+    NothingMeasured,
+}
+
+/// What a session begins with.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The product file's text.
+    pub product: String,
+    /// Its name, for messages.
+    pub name: String,
+    /// Measurements by name; the last is planned from until another is chosen.
+    pub measurements: Vec<(String, Measurement)>,
+}
+
+/// An open session.
+#[derive(Debug)]
+pub struct Session {
+    opened: Mutex<Opened>,
+    prices: PriceBook,
+    as_of: Date,
+    version: &'static str,
+}
+
+/// The query's key for the measurement to plan from.
+pub(crate) const MEASUREMENT: &str = "measurement";
+
+/// A plan and what it was made of.
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    pub(crate) product: String,
+    pub(crate) fields: Vec<assumption::Field>,
+    pub(crate) measurements: Vec<String>,
+    pub(crate) chosen: String,
+}
+
+impl Session {
+    /// Opens a product and measurements.
+    ///
+    /// # Errors
+    /// Where the product file is wrong.
+    pub fn open(
+        opened: Opened,
+        prices: PriceBook,
+        as_of: Date,
+        version: &'static str,
+    ) -> Result<Self, SessionError> {
+        Product::parse(&opened.product, &opened.name)?;
+        Ok(Self { opened: Mutex::new(opened), prices, as_of, version })
+    }
+
+    fn opened(&self) -> Opened {
+        // What is inside is replaced whole: a panic elsewhere leaves nothing half-done.
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens another product, or another measurement beside those that are open.
+    ///
+    /// # Errors
+    /// Where either is wrong; nothing changes then.
+    pub(crate) fn replace(
+        &self,
+        product: Option<String>,
+        measurement: Option<(String, &str)>,
+    ) -> Result<(), SessionError> {
+        let mut opened = self.opened();
+        if let Some(product) = product {
+            Product::parse(&product, "the opened product file")?;
+            opened.product = product;
+        }
+        if let Some((name, text)) = measurement {
+            opened.measurements.retain(|(other, _)| *other != name);
+            opened.measurements.push((name, serde_json::from_str(text)?));
+        }
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+        Ok(())
+    }
+
+    /// Adds a measurement that was just made.
+    pub(crate) fn add(&self, measurement: Measurement) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = measurement.run_id.clone();
+        opened.measurements.retain(|(other, _)| *other != name);
+        opened.measurements.push((name, measurement));
+    }
+
+    /// The product file with the query's assumptions.
+    pub(crate) fn product(&self, query: &[(String, String)]) -> Result<DocumentMut, SessionError> {
+        let mut document: DocumentMut = self.opened().product.parse()?;
+        for (path, text) in query.iter().filter(|(path, _)| path != MEASUREMENT) {
+            let not_a_number = || SessionError::NotANumber { path: path.clone(), found: text.clone() };
+            let value: f64 = text.trim().parse().map_err(|_| not_a_number())?;
+            assumption::set(&mut document, path, value)?;
+        }
+        Ok(document)
+    }
+
+    /// Plans with the query's assumptions.
+    pub(crate) fn plan(&self, query: &[(String, String)]) -> Result<Planned, SessionError> {
+        let document = self.product(query)?;
+        let opened = self.opened();
+        let wanted = query.iter().find(|(key, _)| key == MEASUREMENT).map(|(_, name)| name);
+        let (chosen, measurement) = opened
+            .measurements
+            .iter()
+            .rfind(|(name, _)| wanted.is_none_or(|wanted| wanted == name))
+            .or(opened.measurements.last())
+            .ok_or(SessionError::NothingMeasured)?;
+        let text = document.to_string();
+        let product = Product::parse(&text, &opened.name)?;
+        // What a validity finding says stands in the report; the page refuses nothing.
+        let options = PlanOptions { as_of: self.as_of, allow_invalid: true, version: self.version };
+        let plan = breakeven_planner::plan(&product, measurement, &self.prices, &options)?;
+        Ok(Planned {
+            plan,
+            product: text,
+            fields: assumption::fields(&document),
+            measurements: opened.measurements.iter().map(|(name, _)| name.clone()).collect(),
+            chosen: chosen.clone(),
+        })
+    }
+
+    /// The product file's text, for a benchmark.
+    pub(crate) fn product_text(&self) -> String {
+        self.opened().product
+    }
+
+    /// The fields of the product file as opened.
+    pub(crate) fn fields(&self) -> Vec<assumption::Field> {
+        self.opened().product.parse().map(|document| assumption::fields(&document)).unwrap_or_default()
+    }
+}

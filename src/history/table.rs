@@ -1,0 +1,185 @@
+//! Runs as tables: a list, and machines side by side.
+
+use breakeven_hardware::Usd;
+use breakeven_measurement::{LevelName, LevelResult, interval};
+use breakeven_planner::{
+    SELF_HOST,
+    plan::{LineItem, OptionPlan},
+};
+use breakeven_report::{
+    format::{ABSENT, money, percent, rate, seconds},
+    table::text_table,
+};
+
+use super::store::Entry;
+use crate::hardware;
+
+/// All intervals are at 95 %.
+const ALPHA: f64 = 0.05;
+
+/// What is kept, a line a run.
+pub(super) fn list(entries: &[Entry]) -> String {
+    if entries.is_empty() {
+        return "Nothing is kept. `breakeven history add measurement.json` keeps a run.\n".to_owned();
+    }
+    let rows = entries.iter().map(|entry| {
+        let model = entry.measurement.model.as_ref().map_or(ABSENT, |model| model.name.as_str());
+        vec![
+            entry.run_id.clone(),
+            entry.measurement.started.strftime("%Y-%m-%d %H:%M").to_string(),
+            model.to_owned(),
+            hardware::line(&entry.measurement.machine),
+            if entry.plan.is_some() { "yes" } else { "no" }.to_owned(),
+            entry.tags.join(", "),
+        ]
+    });
+    text_table(&["run", "started", "model", "machine", "plan", "tags"], rows, 0..0, None)
+}
+
+/// What the side-by-side table shows of a run, in order.
+const ROWS: [&str; 13] = [
+    "machine",
+    "model",
+    "carries under the SLO, req/s",
+    "goodput at expected load",
+    "TTFT p50 at expected load",
+    "TTFT p95 at expected load",
+    "TPOT p50 at expected load",
+    "joules per output token",
+    "USD per million output tokens",
+    "USD per successful outcome",
+    "validity of the expected level",
+    "run complete",
+    "tags",
+];
+
+/// The lab's table of candidate machines: a column a run.
+pub(super) fn side_by_side(entries: &[Entry], markdown: bool, width: usize) -> String {
+    if entries.is_empty() {
+        return list(entries);
+    }
+    let columns: Vec<[String; 13]> = entries.iter().map(cells).collect();
+    let rows = ROWS.iter().enumerate().map(|(row, label)| {
+        let cells = columns.iter().filter_map(|column| column.get(row).cloned());
+        std::iter::once((*label).to_owned()).chain(cells).collect::<Vec<String>>()
+    });
+    let ids = entries.iter().map(|entry| entry.run_id.as_str());
+    let heads: Vec<&str> = std::iter::once("").chain(ids).collect();
+    let note = "Intervals are at 95 %; those of money follow from the capacity's. – is not known.\n";
+    if markdown {
+        let mut out = row_of(&heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>());
+        out.extend(["|---|", &"---|".repeat(entries.len()), "\n"]);
+        out.extend(rows.map(|row| row_of(&row)));
+        out.push('\n');
+        return out + note;
+    }
+    text_table(&heads, rows, 0..0, Some(width)) + "\n" + note
+}
+
+fn row_of(cells: &[String]) -> String {
+    let escaped = cells.iter().map(|cell| {
+        let clean: String = cell.chars().filter(|letter| !letter.is_control()).collect();
+        clean.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|")
+    });
+    format!("| {} |\n", escaped.collect::<Vec<_>>().join(" | "))
+}
+
+fn cells(entry: &Entry) -> [String; 13] {
+    let measurement = &entry.measurement;
+    let level = measurement.level(LevelName::Expected);
+    let quantile = |series: &dyn Fn(&LevelResult) -> Option<interval::Interval>| {
+        level.and_then(series).map_or_else(
+            || ABSENT.to_owned(),
+            |found| {
+                with_interval(
+                    &seconds(Some(found.estimate)),
+                    &seconds(Some(found.low)),
+                    &seconds(Some(found.high)),
+                )
+            },
+        )
+    };
+    let capacity = measurement.search.as_ref().and_then(|search| search.capacity.as_ref()).map_or_else(
+        || ABSENT.to_owned(),
+        |found| {
+            let end = |rate_at: Option<breakeven_measurement::RequestRate>| {
+                rate_at.map_or_else(|| ABSENT.to_owned(), |value| rate(value.per_second()))
+            };
+            with_interval(&rate(found.rate.per_second()), &end(found.low), &end(found.high))
+        },
+    );
+    let goodput = level
+        .and_then(|level| interval::proportion(level.overall.within_slo, level.overall.scheduled, ALPHA));
+    let own = entry.plan.as_ref().and_then(|plan| {
+        plan.options.iter().find(|option| option.id == SELF_HOST && option.infeasible.is_none())
+    });
+    [
+        hardware::line(&measurement.machine),
+        measurement
+            .model
+            .as_ref()
+            .map_or_else(|| ABSENT.to_owned(), |m| format!("{} {}", m.name, m.quantization)),
+        capacity,
+        goodput.map_or_else(
+            || ABSENT.to_owned(),
+            |found| {
+                with_interval(
+                    &percent(Some(found.estimate)),
+                    &percent(Some(found.low)),
+                    &percent(Some(found.high)),
+                )
+            },
+        ),
+        quantile(&|level| interval::quantile(&level.overall.ttft, 0.5, ALPHA)),
+        quantile(&|level| interval::quantile(&level.overall.ttft, 0.95, ALPHA)),
+        quantile(&|level| interval::quantile(&level.overall.tpot, 0.5, ALPHA)),
+        level.and_then(joules_per_token).map_or_else(|| ABSENT.to_owned(), rate),
+        own.map_or_else(|| ABSENT.to_owned(), per_million),
+        own.map_or_else(|| ABSENT.to_owned(), per_success),
+        level.map_or_else(|| "did not run".to_owned(), |level| level.validity.verdict.to_string()),
+        if measurement.status == breakeven_measurement::run::Status::Complete { "yes" } else { "no" }
+            .to_owned(),
+        entry.tags.join(", "),
+    ]
+}
+
+fn with_interval(estimate: &str, low: &str, high: &str) -> String {
+    if low == ABSENT && high == ABSENT {
+        estimate.to_owned()
+    } else {
+        format!("{estimate} ({low} to {high})")
+    }
+}
+
+fn joules_per_token(level: &LevelResult) -> Option<f64> {
+    let tokens = level.overall.output_tokens.0;
+    (tokens > 0).then(|| level.resources.energy_joules.map(|joules| joules / tokens as f64))?
+}
+
+/// Only the model calls move with the capacity, so the interval of the month is theirs too.
+fn per_million(option: &OptionPlan) -> String {
+    let Some(price) = option.usd_per_million_output_tokens else { return ABSENT.to_owned() };
+    let calls: Usd = option
+        .lines
+        .iter()
+        .filter(|line| matches!(line.line, LineItem::Inference | LineItem::Retries))
+        .map(|line| line.usd_per_month)
+        .sum();
+    let at = |month: Usd| {
+        let moved = calls + month - option.usd_per_month;
+        moved.per(calls.0).map(|ratio| money(price.times(ratio.0)))
+    };
+    match option.usd_per_month_interval.and_then(|(low, high)| at(low).zip(at(high))) {
+        Some((low, high)) => with_interval(&money(price), &low, &high),
+        None => money(price),
+    }
+}
+
+fn per_success(option: &OptionPlan) -> String {
+    let Some(price) = option.usd_per_successful_outcome else { return ABSENT.to_owned() };
+    let at = |month: Usd| month.per(option.usd_per_month.0).map(|ratio| money(price.times(ratio.0)));
+    match option.usd_per_month_interval.and_then(|(low, high)| at(low).zip(at(high))) {
+        Some((low, high)) => with_interval(&money(price), &low, &high),
+        None => money(price),
+    }
+}
