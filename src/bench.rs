@@ -150,6 +150,7 @@ pub(crate) fn measure(
         levels: outcome.levels,
         sweep,
         steps: outcome.steps,
+        imported: None,
     };
     file::write(&measurement, out)?;
     if interrupted(&measurement) {

@@ -9,8 +9,10 @@ mod endpoint;
 mod export;
 mod fit;
 mod hardware;
+mod import;
 mod init;
 mod journal;
+mod kubernetes;
 mod live;
 mod load;
 mod merge;
@@ -24,6 +26,7 @@ mod run;
 mod schema;
 mod self_check;
 mod serve;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Plan(arguments) => plan::plan(&arguments),
+        Command::Simulate(arguments) => simulate::simulate(&arguments),
+        Command::Import(arguments) => import::import(&arguments),
+        Command::Kubernetes(arguments) => kubernetes::kubernetes(&arguments),
         Command::Report(arguments) => report::report(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Export(arguments) => export::export(&arguments),
