@@ -52,6 +52,9 @@ fn main() {
             input_tokens: Lengths::new(900, 2_400, None).expect("constants"),
             output_tokens: Lengths::new(180, 420, None).expect("constants"),
             shared_prefix: Fraction::ZERO,
+            prefix_pool: 1,
+            session: None,
+            text: breakeven_measurement::PromptText::default(),
         }],
     };
     let slo = Slo {
