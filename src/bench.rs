@@ -173,6 +173,7 @@ pub(crate) fn measure_watched(
         levels: outcome.levels,
         sweep,
         steps: outcome.steps,
+        imported: None,
     };
     file::write(&measurement, out)?;
     if interrupted(&measurement) {

@@ -36,6 +36,25 @@ pub(crate) enum Command {
         after_help = "Example: breakeven plan support-bot.toml --measurement lab/measurement.json --out plan.json"
     )]
     Plan(PlanArguments),
+    /// Simulate replicas under the product's traffic, hour by hour, and what a lost replica does
+    ///
+    /// On the step model that the measurement holds. Exit code 1 where the SLO is missed.
+    #[command(
+        after_help = "Example: breakeven simulate support-bot.toml --measurement m.json --rate 4 --replicas 3 --fail 1@13:00"
+    )]
+    Simulate(crate::simulate::SimulateArguments),
+    /// Read results of AIPerf, GuideLLM, vllm bench serve, inference-perf, llama-bench or a CSV as a measurement
+    ///
+    /// Marked with the tool and its definitions; what it does not report is absent.
+    #[command(
+        after_help = "Example: breakeven import artifacts/profile_export_aiperf.json --product support-bot.toml --out m.json"
+    )]
+    Import(crate::import::ImportArguments),
+    /// Write Kubernetes manifests from a plan
+    #[command(
+        after_help = "Example: breakeven kubernetes deployment plan.json --image registry.example/bot:1 --out bot.yaml"
+    )]
+    Kubernetes(crate::kubernetes::KubernetesArguments),
     /// Print a plan, or write it as an HTML page, a workbook or billing rows
     #[command(
         after_help = "Example: breakeven report plan.json --html report.html --xlsx report.xlsx --focus forecast.csv"

@@ -10,8 +10,10 @@ mod export;
 mod fit;
 mod hardware;
 mod history;
+mod import;
 mod init;
 mod journal;
+mod kubernetes;
 mod live;
 mod load;
 mod merge;
@@ -25,6 +27,7 @@ mod run;
 mod schema;
 mod self_check;
 mod serve;
+mod simulate;
 mod ui;
 
 use std::process::ExitCode;
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Plan(arguments) => plan::plan(&arguments),
+        Command::Simulate(arguments) => simulate::simulate(&arguments),
+        Command::Import(arguments) => import::import(&arguments),
+        Command::Kubernetes(arguments) => kubernetes::kubernetes(&arguments),
         Command::Report(arguments) => report::report(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Export(arguments) => export::export(&arguments),

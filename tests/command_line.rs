@@ -21,8 +21,24 @@ fn help_lists_the_commands() {
 #[test]
 fn every_command_shows_an_example() {
     for command in [
-        "run", "bench", "plan", "report", "compare", "merge", "export", "init", "hardware", "fit", "prices",
-        "serve", "schema", "ui", "history",
+        "run",
+        "bench",
+        "plan",
+        "report",
+        "compare",
+        "merge",
+        "export",
+        "init",
+        "hardware",
+        "fit",
+        "prices",
+        "serve",
+        "simulate",
+        "import",
+        "kubernetes",
+        "schema",
+        "ui",
+        "history",
     ] {
         let text = shown(&breakeven(&[command, "--help"]));
         assert!(text.contains(&format!("Example: breakeven {command}")), "{text}");

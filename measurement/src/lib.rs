@@ -12,6 +12,7 @@
 //! | [`validity`] | whether a level may be believed, with reasons |
 //! | [`shard`], [`merge`] | one generator's part of a load, and the parts added up again |
 //! | [`compare`], [`interval`] | two measurements side by side, and how sure a difference is |
+//! | [`import`] | results of other harnesses |
 //! | [`steps`] | how long a step of the target takes: the fitted model and a sample of the log |
 //! | [`step_model`], [`step_fit`] | the model and its fit, non-negative least squares |
 //! | [`quantity`] | rates and fractions that cannot hold nonsense |
@@ -20,6 +21,7 @@
 pub mod compare;
 pub mod file;
 pub mod hlog;
+pub mod import;
 pub mod interval;
 mod least_squares;
 pub mod level;

@@ -116,6 +116,8 @@ impl Measurement {
         self.search = None;
         // Nor does a sweep: its concurrency was that of one generator.
         self.sweep = Vec::new();
+        // Each generator saw a part of the steps' requests only.
+        self.steps = None;
         self.merged_from = generators;
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    import::Imported,
     level::{LevelName, LevelResult},
     search::SearchRecord,
     self_check::SelfCheck,
@@ -116,6 +117,9 @@ pub struct Measurement {
     /// How long a step of the target takes; absent in old files, in merged ones, and where nothing told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<StepEvidence>,
+    /// What came in from another harness; absent where we measured ourselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
 }
 
 /// One of the runs that a merged measurement adds up.

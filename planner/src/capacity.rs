@@ -3,6 +3,7 @@
 use breakeven_measurement::{CapacityEstimate, LevelName, Measurement, RequestRate, Verdict, run::Status};
 
 use crate::{
+    imported,
     plan::{Basis, ReplicaCapacity},
     purchase::{
         PurchaseError,
@@ -55,7 +56,7 @@ pub fn check(measurement: &Measurement, allow: bool) -> Result<Vec<String>, Plan
         let (run_id, reason) = (measurement.run_id.clone(), reason.clone());
         refusals.push(PlanError::Incomplete { run_id, reason });
     }
-    let mut warnings = Vec::new();
+    let mut warnings = measurement.imported.as_ref().map(imported::warnings).unwrap_or_default();
     for level in &measurement.levels {
         let validity = &level.validity;
         let findings: Vec<String> = validity.findings.iter().map(ToString::to_string).collect();
@@ -88,6 +89,9 @@ pub fn check(measurement: &Measurement, allow: bool) -> Result<Vec<String>, Plan
 /// The rate one replica carries under the SLO: the search's estimate, or where rates were given, the highest level that
 /// met the SLO. `None` where nothing met it.
 pub fn replica_capacity(measurement: &Measurement) -> Option<ReplicaCapacity> {
+    if let Some(imported) = &measurement.imported {
+        return imported::capacity(imported, &measurement.slo);
+    }
     if let Some(search) = &measurement.search {
         let CapacityEstimate { rate, low, high } = search.capacity.clone()?;
         return Some(ReplicaCapacity { rate, low, high, basis: Basis::Measured });

@@ -6,10 +6,30 @@
 
 use crate::plan::Basis;
 
+/// What the abscissa is laid out by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Axis {
+    /// Its logarithm: for what follows power laws, such as TPOT and throughput against concurrency.
+    Logarithm,
+    /// Its square root: for what is flat at first and then a queue, such as TTFT against concurrency. On a logarithm such a curve is
+    /// convex everywhere, and points between two others are read too high.
+    Root,
+}
+
+impl Axis {
+    fn of(self, x: f64) -> f64 {
+        match self {
+            Self::Logarithm => x.ln(),
+            Self::Root => x.sqrt(),
+        }
+    }
+}
+
 /// A curve through points with positive coordinates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
-    /// Logarithm of the abscissa, value and slope of each point; abscissae grow.
+    axis: Axis,
+    /// Place on the axis, logarithm of the value, and slope of each point; places grow.
     knots: Vec<Knot>,
 }
 
@@ -44,17 +64,25 @@ pub enum CurveError {
 }
 
 impl Curve {
-    /// Through points in any order. Points measured more than once at the same place count as their geometric mean.
+    /// Through points in any order, on logarithms of both coordinates. Points measured more than once at the same place count as their geometric mean.
     ///
     /// # Errors
     /// Where fewer than two places are left, or a coordinate is not above zero.
     pub fn through(points: &[(f64, f64)]) -> Result<Self, CurveError> {
+        Self::through_on(Axis::Logarithm, points)
+    }
+
+    /// The same with another axis; values are on their logarithm always.
+    ///
+    /// # Errors
+    /// As [`Self::through`].
+    pub fn through_on(axis: Axis, points: &[(f64, f64)]) -> Result<Self, CurveError> {
         let mut sorted = Vec::with_capacity(points.len());
         for &(x, y) in points {
             if !(x.is_finite() && y.is_finite() && x > 0.0 && y > 0.0) {
                 return Err(CurveError::NotPositive(x, y));
             }
-            sorted.push((x.ln(), y.ln()));
+            sorted.push((axis.of(x), y.ln()));
         }
         sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut knots: Vec<Knot> = Vec::with_capacity(sorted.len());
@@ -66,12 +94,12 @@ impl Curve {
             return Err(CurveError::TooFew(knots.len()));
         }
         set_slopes(&mut knots);
-        Ok(Self { knots })
+        Ok(Self { axis, knots })
     }
 
     /// Reads the curve at `x`.
     pub fn at(&self, x: f64, band: Option<&Band>) -> Reading {
-        let (y, spread, basis) = self.log_at(x.ln());
+        let (y, spread, basis) = self.log_at(self.axis.of(x));
         let ends = band.map(|band| {
             let half = band.factor * spread;
             ((y - half).exp(), (y + half).exp())
@@ -123,13 +151,18 @@ impl Band {
     /// (split conformal prediction: V. Vovk, A. Gammerman, G. Shafer, *Algorithmic Learning in a Random World*, 2005).
     /// `None` below twenty such points.
     pub fn calibrate(curves: &[Vec<(f64, f64)>], coverage: f64) -> Option<Self> {
+        Self::calibrate_on(Axis::Logarithm, curves, coverage)
+    }
+
+    /// The same for curves on another axis.
+    pub fn calibrate_on(axis: Axis, curves: &[Vec<(f64, f64)>], coverage: f64) -> Option<Self> {
         let mut ratios: Vec<f64> = Vec::new();
         for points in curves {
             for left_out in interior(points) {
                 let rest: Vec<(f64, f64)> =
                     points.iter().copied().filter(|p| !same_place(*p, left_out)).collect();
-                let Ok(curve) = Curve::through(&rest) else { continue };
-                let (y, spread, _) = curve.log_at(left_out.0.ln());
+                let Ok(curve) = Curve::through_on(axis, &rest) else { continue };
+                let (y, spread, _) = curve.log_at(axis.of(left_out.0));
                 ratios.push((left_out.1.ln() - y).abs() / spread);
             }
         }

@@ -11,6 +11,7 @@
 //! | [`purchase`] | replicas of every hour, and what to buy |
 //! | [`basis`] | what the bills are computed from, for a spreadsheet |
 //! | [`fleet`] | the plan's capacity and purchase, from all of these |
+//! | `imported` | the capacity from another harness's percentiles |
 //! | `cost` | every line of an option's bill at a volume |
 //! | `break_even` | where two cost curves cross |
 //! | `decision` | the answer and what would change it |
@@ -25,6 +26,7 @@ mod cost;
 pub mod curve;
 mod decision;
 pub mod fleet;
+mod imported;
 mod owned;
 pub mod plan;
 pub mod planning;

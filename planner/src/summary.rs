@@ -13,7 +13,12 @@ use crate::plan::{LevelSummary, LoadPoint, MeasuredSummary};
 pub(crate) fn measured(measurement: &Measurement) -> MeasuredSummary {
     let cpu = &measurement.machine.cpu;
     let gpus: Vec<&str> = measurement.machine.gpus.iter().map(|g| g.name.as_str()).collect();
-    let mut machine = format!("{}, {} cores, {}", cpu.model, cpu.logical_cores, measurement.machine.memory);
+    let mut machine = if measurement.imported.is_some() && cpu.logical_cores == 0 {
+        // Nothing is known of a machine that a tool does not report; its name says so.
+        cpu.model.clone()
+    } else {
+        format!("{}, {} cores, {}", cpu.model, cpu.logical_cores, measurement.machine.memory)
+    };
     if !gpus.is_empty() {
         machine.push_str(", ");
         machine.push_str(&gpus.join(", "));

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use breakeven_planner::curve::{Band, Curve};
+use breakeven_planner::curve::{Axis, Band, Curve};
 
 /// TTFT in milliseconds, TPOT in milliseconds, or output tokens per second, against concurrency.
 type Points = Vec<(f64, f64)>;
@@ -34,20 +34,25 @@ fn configurations() -> Vec<[Points; 3]> {
 }
 
 /// Predictions of each interior point from the others: predicted, true.
-fn left_out(points: &Points) -> Vec<(Curve, (f64, f64))> {
+fn left_out(axis: Axis, points: &Points) -> Vec<(Curve, (f64, f64))> {
     (1..points.len() - 1)
         .map(|i| {
             let mut rest = points.clone();
             let point = rest.remove(i);
-            (Curve::through(&rest).unwrap(), point)
+            (Curve::through_on(axis, &rest).unwrap(), point)
         })
         .collect()
+}
+
+/// TTFT is a queue's, TPOT and throughput follow power laws.
+fn axis(metric: usize) -> Axis {
+    if metric == 0 { Axis::Root } else { Axis::Logarithm }
 }
 
 fn mape(metric: usize) -> f64 {
     let errors: Vec<f64> = configurations()
         .iter()
-        .flat_map(|c| left_out(&c[metric]))
+        .flat_map(|c| left_out(axis(metric), &c[metric]))
         .map(|(curve, (x, y))| (curve.at(x, None).value / y - 1.0).abs())
         .collect();
     assert_eq!(errors.len(), 782);
@@ -67,10 +72,10 @@ fn throughput_within_3_8_percent() {
 }
 
 #[test]
-fn ttft_within_15_4_percent() {
-    // The aim is 14.9 %, over another grouping of the rows than this one: not reached here.
+fn ttft_within_13_5_percent() {
+    // The aim is 14.9 %, over another grouping of the rows than this one.
     let error = mape(0);
-    assert!(error <= 0.154, "{error}");
+    assert!(error <= 0.135, "{error}");
 }
 
 #[test]
@@ -82,8 +87,8 @@ fn bands_hold_the_truth_as_often_as_they_claim() {
             // Calibrated on every second configuration, tried on the others, both ways.
             for half in 0..2 {
                 let of = |parity: usize| all.iter().skip(parity).step_by(2).map(|c| c[metric].clone());
-                let band = Band::calibrate(&of(half).collect::<Vec<_>>(), coverage).unwrap();
-                for (curve, (x, y)) in of(1 - half).flat_map(|points| left_out(&points)) {
+                let band = Band::calibrate_on(axis(metric), &of(half).collect::<Vec<_>>(), coverage).unwrap();
+                for (curve, (x, y)) in of(1 - half).flat_map(|points| left_out(axis(metric), &points)) {
                     let (low, high) = curve.at(x, Some(&band)).band.unwrap();
                     held += u32::from((low..=high).contains(&y));
                     count += 1;

@@ -188,6 +188,12 @@ fn the_simulator_s_part_is_there_with_a_step_model() {
     assert!(loss.goodput_without_spares.unwrap() <= loss.goodput_during.unwrap());
     assert!(loss.timeline.iter().any(|m| m.ready < f64::from(loss.replicas) - 0.5), "it is seen to be down");
     assert!(loss.spare_usd_per_month.unwrap() > Usd::ZERO);
+    let scaling = found.autoscaling.as_ref().unwrap();
+    assert!(scaling.requests_in_flight_per_replica >= 1.0 && scaling.tried.len() == 5);
+    assert!(
+        scaling.minimum_replicas <= scaling.maximum_replicas && scaling.prewarm.is_empty(),
+        "a flat week"
+    );
     let retries = found.retries.as_ref().unwrap();
     assert!(retries.unstable_above_per_second > retries.demand_per_second);
     assert!(retries.attempts_per_second.unwrap() >= retries.demand_per_second * 0.999);

@@ -7,6 +7,7 @@ pub mod comparison;
 pub mod focus;
 pub mod format;
 pub mod html;
+pub mod kubernetes;
 pub mod markdown;
 pub mod schema;
 pub mod table;

@@ -119,6 +119,7 @@ pub(crate) fn measurement(run_id: &str, shard: Option<Shard>, levels: Vec<LevelR
         shard,
         sweep: vec![],
         steps: None,
+        imported: None,
         self_check: None,
         merged_from: vec![],
         search: None,

@@ -34,6 +34,13 @@ pub struct Pooled {
     seconds: f64,
 }
 
+impl Pooled {
+    /// Share of all requests within every target.
+    pub fn goodput(&self) -> Option<Fraction> {
+        Fraction::of(self.within_slo, self.requests)
+    }
+}
+
 /// Simulates so many draws of arrivals as a level is offered: the same warm-up, window and rate on one replica.
 ///
 /// # Errors
@@ -112,13 +119,12 @@ fn figures(level: &LevelResult, simulated: &Pooled) -> Vec<SimulatedFigure> {
     let of = |name: &str, measured: &LatencySeries, simulated: &LatencySeries, q: f64| {
         figure(name, quantile(measured, q), quantile(simulated, q))
     };
-    let share = |part: u64, whole: u64| Fraction::of(part, whole).map(f64::from);
     vec![
         of("TTFT p50", &load.ttft, &simulated.ttft, 0.5),
         of("TTFT p95", &load.ttft, &simulated.ttft, 0.95),
         of("TPOT p50", &load.tpot, &simulated.tpot, 0.5),
         of("E2E p95", &load.e2e, &simulated.e2e, 0.95),
-        figure("within SLO", load.goodput().map(f64::from), share(simulated.within_slo, simulated.requests)),
+        figure("within SLO", load.goodput().map(f64::from), simulated.goodput().map(f64::from)),
         figure(
             "completed per second",
             level.rates.map(|r| r.achieved_per_second),

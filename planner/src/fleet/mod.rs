@@ -8,9 +8,11 @@
 //! | `repeats` | given-up requests as load |
 //! | `offers`, `buying` | what may be bought, and the cheapest of it along the load-duration curve |
 //! | `growing` | the months ahead |
+//! | `autoscaling` | the autoscaler's settings, chosen on the steepest ramp |
 //! | `options` | the mix, and the hybrid with an API, as options of the plan |
 //! | [`search`] | the cheapest of thousands of fleets: closed form first, then simulated |
 
+mod autoscaling;
 pub(crate) mod buying;
 pub mod check;
 mod growing;
@@ -139,6 +141,7 @@ pub(crate) fn fleet_plan(inputs: &Inputs<'_>) -> Result<Found, FleetError> {
         spikes: spikes(inputs, mean, carries, &policy, &offers)?,
         simulation: None,
         replica_loss: None,
+        autoscaling: None,
         retries: None,
         notes: offers.notes.clone(),
     };
@@ -292,6 +295,21 @@ fn simulated(
     let spare_usd = spare_cost(inputs, plan, spares)?;
     let at = loss::Peak { replica, workload, slo: &slo, replicas, spares, rate, lag };
     plan.replica_loss = Some(loss::replica_loss(&at, spare_usd)?);
+    if let Some((_, outcome)) = &capacity {
+        let means: Vec<f64> = plan.hours.iter().map(|h| h.mean_per_second).collect();
+        let needed: Vec<u32> = plan.hours.iter().map(|h| h.replicas).collect();
+        let concurrency = outcome.mean_in_system;
+        let week = autoscaling::Week {
+            replica,
+            workload,
+            slo: &slo,
+            means: &means,
+            needed: &needed,
+            lag,
+            concurrency,
+        };
+        plan.autoscaling = Some(autoscaling::choose(&week)?);
+    }
     if let Some(table) = &product.traffic.repeats {
         let demand = rate / (1.0 + product.success.retries_per_request.get());
         plan.retries =

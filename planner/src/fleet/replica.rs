@@ -36,6 +36,14 @@ impl SimulatedReplica {
             let why = steps.refused.as_deref().unwrap_or("it was refused");
             format!("nothing is simulated: {why}")
         })?;
+        Self::with_fit(fit, measurement, typed)
+    }
+
+    /// With another step model; the scheduler as in [`Self::of`].
+    ///
+    /// # Errors
+    /// Says what is missing.
+    pub fn with_fit(fit: StepFit, measurement: &Measurement, typed: &ReplicaTable) -> Result<Self, String> {
         let engine = match &measurement.target {
             Target::Engine(engine) => Some((engine.max_sequences, engine.step_token_budget)),
             Target::Endpoint { .. } | Target::Mock => None,

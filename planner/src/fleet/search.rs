@@ -231,8 +231,8 @@ mod tests {
                 output_tokens: Lengths::new(150, 300, None).unwrap(),
                 shared_prefix: Fraction::ZERO,
                 prefix_pool: 1,
-                text: breakeven_measurement::PromptText::default(),
                 session: None,
+                text: breakeven_measurement::PromptText::default(),
             }],
         }
     }

@@ -31,6 +31,9 @@ pub struct FleetPlan {
     /// A replica lost in the busiest hour; absent where nothing can be simulated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_loss: Option<ReplicaLoss>,
+    /// The autoscaler's settings as the simulation chose them; absent where nothing can be simulated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingPlan>,
     /// Timeouts and repeats solved together with the demand; absent where the product file sets no repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<RetryBalance>,
@@ -301,6 +304,55 @@ pub struct ReplicaLoss {
     pub spare_usd_per_month: Option<Usd>,
     /// Share within the SLO while one is down, had the spares not been bought.
     pub goodput_without_spares: Option<Fraction>,
+}
+
+/// An autoscaler that watches requests in flight a replica, and the schedule beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct AutoscalingPlan {
+    /// Requests in flight a ready replica, waiting ones included, that it steers towards.
+    pub requests_in_flight_per_replica: f64,
+    /// Fewest replicas: the quietest hour's.
+    pub minimum_replicas: u32,
+    /// Most replicas: the busiest hour's.
+    pub maximum_replicas: u32,
+    /// Replicas go down only to the most wanted within this time.
+    pub scale_down_stabilisation_seconds: f64,
+    /// From asking for a replica until it serves.
+    pub scale_up_lag_seconds: f64,
+    /// The hour of the week before the steepest ramp, Monday 00:00 first.
+    pub ramp_hour: u32,
+    /// Attempts per second before and after the ramp.
+    pub ramp_per_second: (f64, f64),
+    /// Whether the autoscaler alone meets the SLO on the ramp; where not, the schedule has to.
+    pub reactive_holds: bool,
+    /// Every target that was simulated.
+    pub tried: Vec<TriedTarget>,
+    /// Stretches of the week that are asked for ahead.
+    pub prewarm: Vec<PrewarmWindow>,
+}
+
+/// A target of the autoscaler, simulated on the steepest ramp.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct TriedTarget {
+    /// Requests in flight a replica.
+    pub requests_in_flight: f64,
+    /// Share within the SLO.
+    pub goodput: Option<Fraction>,
+    /// Replica-hours of the simulated stretch.
+    pub replica_hours: f64,
+    /// Whether it meets the SLO's attainment.
+    pub holds: bool,
+}
+
+/// A stretch of hours with more than the fewest replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PrewarmWindow {
+    /// First hour of the week, Monday 00:00 is 0.
+    pub from_hour: u32,
+    /// The hour after the last.
+    pub to_hour: u32,
+    /// Replicas.
+    pub replicas: u32,
 }
 
 /// One minute of the timeline.

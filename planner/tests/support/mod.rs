@@ -85,6 +85,7 @@ pub(crate) fn measurement(product: &Product, capacity: f64) -> Measurement {
         shard: None,
         sweep: vec![],
         steps: None,
+        imported: None,
         self_check: None,
         merged_from: vec![],
         search: Some(SearchRecord {
