@@ -12,14 +12,14 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use crate::{
-    cli::Weights,
+    cli::{EngineArguments, Weights},
     console::{self, Answer},
     model::{STEP_TOKENS, Sources, weights_choice},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// Built-in model name or a GGUF file
+    /// Built-in model name, a GGUF file, or a folder with config.json and *.safetensors
     #[arg(default_value = breakeven_models::registry::DEFAULT_MODEL)]
     model: String,
     /// Address to listen on; only this machine can reach the default
@@ -40,6 +40,12 @@ pub(crate) struct ServeArguments {
     /// Longest context of a sequence, in tokens
     #[arg(long, default_value_t = 2048)]
     max_context: usize,
+    #[command(flatten)]
+    engine: EngineArguments,
+    /// Keep what was computed for prompts, so that one that begins like an earlier or a running one computes only the rest;
+    /// `usage` then says how many tokens were found. Leave it off where the server is measured with repeated prompts
+    #[arg(long)]
+    prefix_cache: bool,
     /// Never use the network to find weights
     #[arg(long)]
     offline: bool,
@@ -47,7 +53,7 @@ pub(crate) struct ServeArguments {
 
 pub(crate) fn serve(arguments: &ServeArguments) -> Result<Answer> {
     let options = FetchOptions {
-        weights: weights_choice(arguments.weights, arguments.seed),
+        weights: weights_choice(arguments.weights, arguments.seed, arguments.engine.quantization),
         offline: arguments.offline,
         cache: None,
     };
@@ -60,6 +66,8 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Result<Answer> {
         token_budget: STEP_TOKENS,
         max_sequences: arguments.max_sequences,
         max_context: arguments.max_context,
+        prefix_cache: arguments.prefix_cache,
+        device: arguments.engine.device,
         ..EngineSettings::default()
     };
     let engine = Arc::new(Engine::start(resolved.model, &settings)?);

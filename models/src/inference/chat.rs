@@ -63,7 +63,7 @@ impl ChatTemplate {
             .map_err(|error| header.fault(format!("`tokenizer.chat_template` does not parse: {error}")))
     }
 
-    fn new(source: &str, bos: String, eos: String) -> Result<Self, Error> {
+    pub(crate) fn new(source: &str, bos: String, eos: String) -> Result<Self, Error> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
         environment.set_syntax(syntax);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::GgmlDType;
 
 use super::load::{LoadError, LoadedModel};
-use super::{cache, hub, python_package};
+use super::{cache, hub, hub_folder, python_package};
 use crate::registry::{self, ModelEntry, Remote, WeightsFile};
 
 /// Seed of the random weights used where no source has the real ones.
@@ -106,6 +106,9 @@ pub fn resolve(
         return resolve_entry(&entry, options, progress);
     }
     let path = Path::new(model);
+    if path.is_dir() {
+        return resolve_folder(path, model, options);
+    }
     if !path.is_file() {
         // A path that does not exist is better reported by the system than as an unknown name.
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
@@ -124,6 +127,27 @@ pub fn resolve(
         cache::sha256_of(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     let stem = path.file_stem().map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned());
     let opened = LoadedModel::open(path, &stem, &path.display().to_string(), &sha256)?;
+    let model = match options.weights {
+        WeightsChoice::Random { seed, quantization } => {
+            LoadedModel::random(&stem, opened.spec, quantization, seed)?
+        }
+        WeightsChoice::Real | WeightsChoice::RealOrRandom => opened,
+    };
+    Ok(Resolved { model, attempts: Vec::new(), random_fallback: false })
+}
+
+/// A folder of the hub's layout. Its hash is that of its weights file, or of the files' hashes, one a line.
+fn resolve_folder(path: &Path, model: &str, options: &FetchOptions) -> Result<Resolved, LoadError> {
+    let stem = path.file_name().map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let hashes = hub_folder::weights_files(path)?
+        .iter()
+        .map(|file| cache::sha256_of(file).map_err(|source| LoadError::Read { path: file.clone(), source }))
+        .collect::<Result<Vec<_>, _>>()?;
+    let sha256 = match hashes.as_slice() {
+        [one] => one.clone(),
+        several => cache::sha256_of_text(&several.join("\n")),
+    };
+    let opened = LoadedModel::open_folder(path, &stem, &path.display().to_string(), &sha256)?;
     let model = match options.weights {
         WeightsChoice::Random { seed, quantization } => {
             LoadedModel::random(&stem, opened.spec, quantization, seed)?

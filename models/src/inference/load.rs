@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 
 use candle_core::quantized::GgmlDType;
 
-use super::chat::ChatTemplate;
+use super::batch::Decoder;
+use super::chat::{ChatTemplate, Message};
+use super::decoder::build_decoder;
 use super::gguf::{Header, type_name};
 use super::gguf_spec;
 use super::random::NoiseTensors;
+use super::settings::EngineSettings;
 use super::tensors::{FileTensors, TensorSource};
 use super::tokenizer::TextCodec;
 use crate::facts::WeightsOrigin;
@@ -35,8 +38,18 @@ pub enum LoadError {
         /// What was found and what was expected.
         fault: String,
     },
+    /// A file of a model in the hub's layout is not what it should be.
+    #[error("bad model file {path}: {fault}")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        fault: String,
+    },
     /// A name that is neither a file nor a built-in model.
-    #[error("unknown model `{name}`: expected a path to a GGUF file or one of {choices}")]
+    #[error(
+        "unknown model `{name}`: expected a path to a GGUF file, a folder with config.json and *.safetensors, or one of {choices}"
+    )]
     UnknownModel {
         /// What was asked for.
         name: String,
@@ -129,6 +142,21 @@ impl LoadedModel {
             tensors: Box::new(NoiseTensors::new(&spec, quantization, seed)),
             spec,
         })
+    }
+
+    /// Tokens of a text, as a prompt of plain text begins.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
+        self.codec.encode(text, true)
+    }
+
+    /// A conversation in the model's own chat template; `None` where it has none.
+    pub fn render_chat(&self, messages: &[Message]) -> Result<Option<String>, String> {
+        self.template.as_ref().map(|template| template.render(messages)).transpose()
+    }
+
+    /// The decoder alone, without scheduler or thread, its KV slots as the settings say: for comparing logits.
+    pub fn decoder(&mut self, settings: &EngineSettings) -> Result<Box<dyn Decoder>, LoadError> {
+        build_decoder(&self.spec, self.tensors.as_mut(), settings)
     }
 
     /// Bytes of all tensors as stored.

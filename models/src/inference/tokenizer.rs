@@ -4,6 +4,8 @@
 //! llama.cpp does. Decoding is a table of bytes, so that a stream can be cut at any token without
 //! inventing replacement characters.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::{NFC, NormalizerWrapper, Prepend, Replace, Sequence as NormalizerSequence};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -134,6 +136,63 @@ impl TextCodec {
             bos: bos.filter(|_| add_bos),
             stops,
             vocabulary: tokens.len(),
+        })
+    }
+
+    /// The vocabulary of a `tokenizer.json`, which must have `vocabulary` entries at most. Its own post-processor says
+    /// whether texts begin with a token; `stops` are ids that end an answer beside the families' own.
+    pub(crate) fn from_tokenizer_json(text: &str, vocabulary: usize, stops: &[u32]) -> Result<Self, String> {
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        // A damaged file may make the library panic: that is an error of the file like any other.
+        let tokenizer = catch_unwind(|| Tokenizer::from_bytes(text))
+            .map_err(|_| "the tokenizer cannot be built from it".to_owned())?
+            .map_err(|error| error.to_string())?;
+        let entries = tokenizer.get_vocab(true).into_values().max().map_or(0, |last| last as usize + 1);
+        if entries == 0 || entries > vocabulary {
+            return Err(format!(
+                "the tokenizer has ids up to {entries}, expected 1 to the embedding's {vocabulary}"
+            ));
+        }
+        // How entries are spelt shows in the decoder: GPT-2's byte alphabet, or SentencePiece's.
+        let byte_level =
+            value.get("decoder").is_some_and(|decoder| decoder.to_string().contains("\"ByteLevel\""));
+        let added = tokenizer.get_added_tokens_decoder();
+        let mut pieces = Vec::new();
+        let mut ends = Vec::with_capacity(entries);
+        let mut all_stops = stops.to_vec();
+        for id in 0..entries {
+            let Ok(id) = u32::try_from(id) else { break };
+            match (added.get(&id), tokenizer.id_to_token(id)) {
+                (Some(added), _) => {
+                    if added.special {
+                        all_stops.extend(TURN_ENDS.contains(&added.content.as_str()).then_some(id));
+                    } else {
+                        pieces.extend_from_slice(added.content.as_bytes());
+                    }
+                }
+                (None, None) => {}
+                (None, Some(token)) if byte_level => push_byte_level(&token, &mut pieces),
+                (None, Some(token)) => match byte_token(&token) {
+                    Some(byte) => pieces.push(byte),
+                    None => pieces.extend(token.replace('\u{2581}', " ").bytes()),
+                },
+            }
+            ends.push(pieces.len());
+        }
+        all_stops.sort_unstable();
+        all_stops.dedup();
+        let start = catch_unwind(AssertUnwindSafe(|| tokenizer.encode_fast("", true)))
+            .map_err(|_| "the tokenizer cannot encode".to_owned())?
+            .map_err(|error| error.to_string())?;
+        let bos = start.get_ids().first().copied().filter(|id| (*id as usize) < entries);
+        Ok(Self {
+            tokenizer: Some(Box::new(tokenizer)),
+            pieces,
+            ends,
+            // A family that ends texts with a token (and begins them with none) would show that one here.
+            bos: bos.filter(|id| !all_stops.contains(id) || start.get_ids().len() > 1),
+            stops: all_stops,
+            vocabulary: entries,
         })
     }
 

@@ -6,9 +6,11 @@
 mod common;
 mod decoders;
 mod families;
+mod fuzz;
 mod golden_tokens;
 mod hostile;
 mod llama_cpp;
+mod safetensors;
 mod schedules;
 mod service;
 mod small;

@@ -1,14 +1,20 @@
 //! A sequence's tokens do not depend on its company: not on who else runs, when they came, how prompts were
 //! cut into chunks, or how long they had to wait for a slot.
 
+use breakeven_models::inference::batch::{Decoder, SlotShape, StepBatch};
+use breakeven_models::inference::candle_decoder::CandleDecoder;
+use breakeven_models::inference::random::NoiseTensors;
 use breakeven_models::inference::{
     Backend, Engine, EngineSettings, Event, GenerateRequest, GgmlDType, LoadedModel, Prompt,
 };
+use candle_core::Device;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
 use crate::common::{answer, collect};
 use crate::small;
+
+/// Of the random weights.
+const SEED: u64 = 11;
 
 #[derive(Debug, Clone)]
 struct Job {
@@ -43,7 +49,7 @@ fn engine_with(
         token_budget: budget,
         ..EngineSettings::default()
     };
-    let model = LoadedModel::random(family, small::spec(family), quantization, 11).unwrap();
+    let model = LoadedModel::random(family, small::spec(family), quantization, SEED).unwrap();
     Engine::start(model, &settings).unwrap()
 }
 
@@ -54,6 +60,64 @@ fn request(job: &Job) -> GenerateRequest {
     }
 }
 
+/// How a sequence's tokens are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    /// The same tokens: every sum is the same whatever else is in the step.
+    Exact,
+    /// f32 products whose order of summation depends on the number of rows: each token is the likeliest alone after
+    /// the same tokens, or short of it by at most [`NEAR_TIE`] of the logits' spread.
+    ToRounding,
+}
+
+/// Share of the largest logit. f32 sums over a few hundred products in another order differ by some 1e-6 of it.
+const NEAR_TIE: f32 = 2e-5;
+
+/// Logits after a prompt and after each of some tokens, computed alone.
+fn alone_step(decoder: &mut CandleDecoder, at: usize, tokens: &[u32]) -> Vec<f32> {
+    let mut batch = StepBatch::default();
+    batch.push(0, at, tokens, true);
+    let mut logits = Vec::new();
+    decoder.step(&batch, &mut logits).unwrap();
+    logits
+}
+
+/// Holds tokens that came in company against the logits alone, and says by how much they fell short (`--nocapture`).
+#[expect(clippy::print_stderr, reason = "near-ties are rare: whoever looks at the log wants to know of them")]
+fn judge(family: &str, quantization: GgmlDType, job: &Job, tokens: &[u32]) -> Result<(), TestCaseError> {
+    let spec = small::spec(family);
+    let mut noise = NoiseTensors::new(&spec, quantization, SEED);
+    let shape = SlotShape { slots: 1, tokens: 96 };
+    let mut decoder = CandleDecoder::new(spec, &mut noise, shape, &Device::Cpu).unwrap();
+    prop_assert_eq!(tokens.len(), job.max_tokens);
+    let mut at = 0;
+    let mut new = job.prompt.clone();
+    for (index, &token) in tokens.iter().enumerate() {
+        let logits = alone_step(&mut decoder, at, &new);
+        at += new.len();
+        let spread = logits.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
+        let best = logits.iter().fold(f32::NEG_INFINITY, |most, logit| most.max(*logit));
+        let short = best - logits[token as usize];
+        if short > 0.0 {
+            eprintln!(
+                "{family}: token {index} is {short} short of the likeliest, {} of the spread",
+                short / spread
+            );
+        }
+        prop_assert!(
+            short <= NEAR_TIE * spread,
+            "token {} of {:?} is {}: alone it is {} short of the likeliest, of a spread of {}",
+            index,
+            job,
+            token,
+            short,
+            spread
+        );
+        new = vec![token];
+    }
+    Ok(())
+}
+
 fn check(
     family: &str,
     backend: Backend,
@@ -62,6 +126,7 @@ fn check(
     slots: usize,
     extra: usize,
 ) -> Result<(), TestCaseError> {
+    let measure = if backend == Backend::Packed { Measure::Exact } else { Measure::ToRounding };
     let alone = engine(family, backend, quantization, 1, 128);
     let expected: Vec<_> = jobs.iter().map(|job| answer(&alone, request(job))).collect();
     let mixed = engine(family, backend, quantization, slots, slots + extra);
@@ -76,8 +141,13 @@ fn check(
         }
         streams.push((mixed.submit(request(job)).unwrap(), Vec::new()));
     }
-    for ((stream, seen), expected) in streams.into_iter().zip(expected) {
-        prop_assert_eq!(collect(stream, seen), expected);
+    for (((stream, seen), expected), job) in streams.into_iter().zip(expected).zip(jobs) {
+        let given = collect(stream, seen);
+        if measure == Measure::Exact {
+            prop_assert_eq!(given, expected);
+        } else if given != expected {
+            judge(family, quantization, job, &given.tokens)?;
+        }
     }
     let steps = mixed.take_step_log();
     let prefilled: usize = steps.iter().map(|step| step.prefill_tokens).sum();
@@ -89,11 +159,8 @@ fn check(
     Ok(())
 }
 
-/// The same schedules every run. OPEN: drawn at random, `llama_on_candle` (the candle backend in f32, not the default one) was seen on
-/// 2026-11-23 to give other tokens in company than alone, from the sixth token of one of two requests on; whether that is rounding at
-/// a near-tie or a fault is not known yet. Draw at random again when it is.
 fn cases(count: u32) -> ProptestConfig {
-    ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(count) }
+    ProptestConfig::with_cases(count)
 }
 
 proptest! {
@@ -149,7 +216,11 @@ fn check_shared(
                 Event::Failed { error } => return Err(TestCaseError::fail(error.to_string())),
             }
         }
-        prop_assert_eq!(&tokens, &expected.tokens);
+        if backend == Backend::Packed {
+            prop_assert_eq!(&tokens, &expected.tokens);
+        } else if tokens != expected.tokens {
+            judge("llama", quantization, job, &tokens)?;
+        }
     }
     Ok(hits)
 }
@@ -166,5 +237,55 @@ proptest! {
         prop_assert!(hits > 0, "nothing was ever found in the cache");
         let hits = check_shared(Backend::Candle, GgmlDType::F32, &tails, slots, budget)?;
         prop_assert!(hits > 0, "nothing was ever found in the cache");
+    }
+}
+
+/// How far logits in company are from those alone: the figure that [`NEAR_TIE`] is set by, and a fault would show here
+/// whether or not it moves a token.
+fn furthest_apart(family: &str, cuts: &[usize], companions: usize) -> f32 {
+    let spec = small::spec(family);
+    let decoder = |slots| {
+        let mut noise = NoiseTensors::new(&spec, GgmlDType::F32, SEED);
+        CandleDecoder::new(spec.clone(), &mut noise, SlotShape { slots, tokens: 96 }, &Device::Cpu).unwrap()
+    };
+    let (mut alone, mut mixed) = (decoder(1), decoder(companions + 1));
+    let tokens: Vec<u32> = (0..90).map(|at| at * at * 37 % 256).collect();
+    let mut apart = 0.0f32;
+    let mut at = 0;
+    for (step, cut) in cuts.iter().enumerate() {
+        let new = &tokens[at..at + cut];
+        let expected = alone_step(&mut alone, at, new);
+        let mut batch = StepBatch::default();
+        // Companions come before and behind, one or two tokens each.
+        for other in 0..companions {
+            if other == companions / 2 {
+                batch.push(companions, at, new, true);
+            }
+            batch.push(other, 2 * step, &[u32::try_from(other).unwrap(), 7][..1 + (step + other) % 2], false);
+        }
+        if companions == 0 {
+            batch.push(0, at, new, true);
+        }
+        let mut logits = Vec::new();
+        mixed.step(&batch, &mut logits).unwrap();
+        let spread = expected.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
+        for (ours, theirs) in logits.iter().zip(&expected) {
+            apart = apart.max((ours - theirs).abs() / spread);
+        }
+        at += cut;
+    }
+    apart
+}
+
+proptest! {
+    #![proptest_config(cases(12))]
+    #[test]
+    fn logits_in_company_are_those_alone_to_rounding(
+        cuts in prop::collection::vec(1usize..9, 1..10),
+        companions in 0usize..8,
+        family in prop::sample::select(vec!["llama", "qwen2", "qwen3", "gemma3", "phi3"]),
+    ) {
+        let apart = furthest_apart(family, &cuts, companions);
+        prop_assert!(apart <= NEAR_TIE / 2.0, "{family}: {apart} of the spread");
     }
 }

@@ -1,0 +1,339 @@
+//! Models in the hub's layout: logits equal those of candle-transformers' own implementation of each family, which also
+//! names the tensors and makes the files. Damaged files are errors.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use breakeven_models::inference::batch::{Decoder, StepBatch};
+use breakeven_models::inference::fetch::{FetchOptions, Silent, resolve};
+use breakeven_models::inference::{
+    Backend, Engine, EngineSettings, GenerateRequest, LoadedModel, Message, Prompt,
+};
+use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::{VarBuilder, VarMap};
+use candle_transformers::models::{gemma3, llama, mistral, phi3, qwen2, qwen3};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::common::answer;
+
+const PROMPT: [u32; 11] = [17, 3, 250, 99, 4, 180, 77, 12, 256, 8, 201];
+const VOCABULARY: usize = 320;
+const NORM: &str = "model.norm.weight";
+
+pub(crate) type Forward = Box<dyn FnMut(&Tensor, usize) -> Result<Tensor>>;
+
+fn config(family: &str) -> Value {
+    let mut config = json!({
+        "model_type": family, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": VOCABULARY, "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": false,
+    });
+    let more = match family {
+        // Short enough a context that all three cases of the scaling occur.
+        "llama" => json!({ "rope_scaling": { "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 64 } }),
+        "qwen2" => json!({ "tie_word_embeddings": true, "sliding_window": 64, "max_window_layers": 2,
+            "use_sliding_window": false }),
+        "qwen3" => json!({ "head_dim": 32, "attention_bias": false, "max_window_layers": 2,
+            "use_sliding_window": false }),
+        "gemma3_text" => {
+            json!({ "head_dim": 16, "attention_bias": false, "hidden_activation": "gelu_pytorch_tanh",
+            "hidden_act": null, "num_hidden_layers": 7, "rope_theta": 1_000_000.0, "rope_local_base_freq": 10_000.0,
+            "query_pre_attn_scalar": 16, "sliding_window": 64, "sliding_window_pattern": 6,
+            "tie_word_embeddings": true })
+        }
+        "phi3" => json!({ "head_dim": null }),
+        _ => json!({}),
+    };
+    for (key, value) in more.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    config
+}
+
+fn reference(family: &str, weights: VarBuilder<'_>) -> Forward {
+    let config = config(family);
+    match family {
+        "llama" => {
+            let config: llama::LlamaConfig = serde_json::from_value(config).unwrap();
+            let config = config.into_config(false);
+            let mut cache = llama::Cache::new(true, DType::F32, &config, &Device::Cpu).unwrap();
+            let model = llama::Llama::load(weights, &config).unwrap();
+            Box::new(move |tokens, at| model.forward(tokens, at, &mut cache))
+        }
+        "mistral" => {
+            let mut model = mistral::Model::new(&serde_json::from_value(config).unwrap(), weights).unwrap();
+            Box::new(move |tokens, at| model.forward(tokens, at))
+        }
+        "qwen2" => {
+            let config = serde_json::from_value(config).unwrap();
+            let mut model = qwen2::ModelForCausalLM::new(&config, weights).unwrap();
+            Box::new(move |tokens, at| model.forward(tokens, at))
+        }
+        "qwen3" => {
+            let config = serde_json::from_value(config).unwrap();
+            let mut model = qwen3::ModelForCausalLM::new(&config, weights).unwrap();
+            Box::new(move |tokens, at| model.forward(tokens, at))
+        }
+        "gemma3_text" => {
+            let mut model =
+                gemma3::Model::new(false, &serde_json::from_value(config).unwrap(), weights).unwrap();
+            // Token by token: candle-transformers 0.11.1 hands its rotating cache a transposed view of longer prompts,
+            // which the cache refuses.
+            Box::new(move |tokens, at| {
+                let mut last = None;
+                for index in 0..tokens.dim(1)? {
+                    last = Some(model.forward(&tokens.narrow(1, index, 1)?, at + index)?);
+                }
+                last.ok_or_else(|| candle_core::Error::Msg("no tokens".to_owned()))
+            })
+        }
+        _ => {
+            let mut model = phi3::Model::new(&serde_json::from_value(config).unwrap(), weights).unwrap();
+            Box::new(move |tokens, at| model.forward(tokens, at))
+        }
+    }
+}
+
+/// A byte-level tokenizer without merges: a token a byte.
+fn tokenizer() -> Value {
+    let printable = (0x21..=0x7e).chain(0xa1..=0xac).chain(0xae..=0xff).chain(0x100..0x100 + 68);
+    let vocabulary: HashMap<String, usize> =
+        printable.map(|code| char::from_u32(code).unwrap().to_string()).zip(0..).collect();
+    let bytes =
+        json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
+        "added_tokens": [{ "id": 256, "content": "<|im_end|>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true }],
+        "pre_tokenizer": bytes, "decoder": bytes,
+        "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": [] },
+    })
+}
+
+/// Writes a random model of a family as the hub would hold it, and gives candle's own implementation of it on the same
+/// weights in f32 (all of them values that `dtype` holds exactly).
+pub(crate) fn write(folder: &Path, family: &str, dtype: DType, shards: usize) -> Forward {
+    let map = VarMap::new();
+    drop(reference(family, VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu)));
+    let mut parts: Vec<HashMap<String, Tensor>> = vec![HashMap::new(); shards];
+    let mut names: Vec<String> = map.data().lock().unwrap().keys().cloned().collect();
+    names.sort();
+    let mut weight_map = serde_json::Map::new();
+    for (index, name) in names.iter().enumerate() {
+        let data = map.data().lock().unwrap();
+        let variable = &data[name];
+        let (centre, spread) = match name.contains("norm") {
+            true if family == "gemma3_text" => (0.0, 0.1),
+            true => (1.0, 0.1),
+            false => (0.0, 0.15),
+        };
+        // A fixed sequence: candle has no seed for the processor.
+        let count = variable.elem_count();
+        let values: Vec<f32> = (0..count)
+            .map(|at| {
+                let drawn = (at as u64 + 1 + index as u64 * 7_919).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                centre + spread * 2.0 * ((drawn >> 40) as f32 / (1u64 << 24) as f32 - 0.5)
+            })
+            .collect();
+        let exact =
+            Tensor::from_vec(values, variable.shape(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        variable.set(&exact.to_dtype(DType::F32).unwrap()).unwrap();
+        let part = index % shards;
+        weight_map.insert(name.clone(), json!(format!("model-{part}.safetensors")));
+        parts[part].insert(name.clone(), exact);
+    }
+    for (index, part) in parts.iter().enumerate() {
+        let name =
+            if shards == 1 { "model.safetensors".to_owned() } else { format!("model-{index}.safetensors") };
+        candle_core::safetensors::save(part, folder.join(name)).unwrap();
+    }
+    if shards > 1 {
+        let index = json!({ "metadata": {}, "weight_map": weight_map });
+        fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    }
+    fs::write(folder.join("config.json"), config(family).to_string()).unwrap();
+    fs::write(folder.join("tokenizer.json"), tokenizer().to_string()).unwrap();
+    let template = "{% for m in messages %}{{ '<|' + m['role'] + '|>' }}{% if loop.first and m.role == 'system' %}\
+        {{ m.content | trim }}{% else %}{{ m.content.strip() }}{% endif %}{{ eos_token }}{% endfor %}";
+    fs::write(folder.join("chat_template.jinja"), template).unwrap();
+    let settings = json!({ "eos_token": { "content": "<|im_end|>" } });
+    fs::write(folder.join("tokenizer_config.json"), settings.to_string()).unwrap();
+    reference(family, VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu))
+}
+
+fn open(folder: &Path) -> std::result::Result<LoadedModel, String> {
+    LoadedModel::open_folder(folder, "small", "test", "").map_err(|error| error.to_string())
+}
+
+fn decoder(folder: &Path, backend: Backend) -> Box<dyn Decoder> {
+    let settings = EngineSettings { backend, max_sequences: 2, max_context: 64, ..EngineSettings::default() };
+    open(folder).unwrap().decoder(&settings).unwrap()
+}
+
+fn compare(family: &str, dtype: DType, shards: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut theirs = write(folder.path(), family, dtype, shards);
+    let mut ours = [decoder(folder.path(), Backend::Candle), decoder(folder.path(), Backend::Packed)];
+    let mut tokens = PROMPT.to_vec();
+    let mut fed = 0;
+    let mut logits = Vec::new();
+    for step in 0..24 {
+        let new = &tokens[fed..];
+        let input = Tensor::new(new, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+        let expected = theirs(&input, fed).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let mut batch = StepBatch::default();
+        batch.push(1, fed, new, true);
+        for ours in &mut ours {
+            ours.step(&batch, &mut logits).unwrap();
+            assert_eq!(expected.len(), logits.len());
+            let furthest = expected.iter().zip(&logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(furthest < 1e-3, "{family} {dtype:?}: logits differ by {furthest} in step {step}");
+        }
+        let spread = expected.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
+        assert!(spread > 0.05, "{family}: logits of at most {spread} compare nothing");
+        fed = tokens.len();
+        tokens.push(u32::try_from(step * 31 % VOCABULARY).unwrap());
+    }
+}
+
+#[test]
+fn every_family_in_f32_equals_candle() {
+    for family in ["llama", "mistral", "qwen2", "qwen3", "gemma3_text", "phi3"] {
+        compare(family, DType::F32, 1);
+    }
+}
+
+#[test]
+fn half_precision_and_several_files_equal_candle() {
+    for family in ["llama", "gemma3_text", "phi3"] {
+        compare(family, DType::F16, 2);
+        compare(family, DType::BF16, 3);
+    }
+}
+
+#[test]
+fn a_folder_runs_as_a_model_with_its_text_and_template() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(write(folder.path(), "llama", DType::BF16, 2));
+    let resolved = resolve(folder.path().to_str().unwrap(), &FetchOptions::default(), &mut Silent).unwrap();
+    assert_eq!(resolved.model.quantization(), "BF16");
+    let chat = [Message::system(" be brief "), Message::user("hi")];
+    let rendered = resolved.model.render_chat(&chat).unwrap();
+    assert_eq!(rendered.as_deref(), Some("<|system|>be brief<|im_end|><|user|>hi<|im_end|>"));
+    let engine =
+        Engine::start(resolved.model, &EngineSettings { max_context: 64, ..EngineSettings::default() });
+    let engine = engine.unwrap();
+    let text = GenerateRequest { ignore_eos: true, ..GenerateRequest::new(Prompt::Text("héllo".into()), 8) };
+    let answered = answer(&engine, text);
+    assert_eq!(answered.tokens.len(), 8);
+    let alphabet: Vec<u32> =
+        (0x21..=0x7e).chain(0xa1..=0xac).chain(0xae..=0xff).chain(0x100..0x100 + 68).collect();
+    let byte = |wanted: u8| {
+        let code = if (0x21..=0x7e).contains(&wanted) || wanted > 0xa0 && wanted != 0xad {
+            u32::from(wanted)
+        } else {
+            0
+        };
+        u32::try_from(alphabet.iter().position(|at| *at == code).unwrap()).unwrap()
+    };
+    let tokens: Vec<u32> = "héllo".bytes().map(byte).collect();
+    let same = GenerateRequest { ignore_eos: true, ..GenerateRequest::new(Prompt::Tokens(tokens), 8) };
+    assert_eq!(answer(&engine, same), answered);
+}
+
+#[test]
+fn what_would_be_ignored_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(write(folder.path(), "llama", DType::F32, 1));
+    let path = folder.path().join("config.json");
+    for (key, value, word) in [
+        ("rope_scaling", json!({ "rope_type": "yarn", "factor": 2.0 }), "yarn"),
+        ("rope_parameters", json!({ "rope_theta": 1.0 }), "rope_parameters"),
+        ("hidden_act", json!("relu"), "relu"),
+        ("num_hidden_layers", json!(1), "model.layers.1."),
+        ("num_hidden_layers", json!(3), "model.layers.2."),
+        ("vocab_size", json!(321), "embed_tokens"),
+        ("tie_word_embeddings", json!(null), ""),
+    ] {
+        let mut changed = config("llama");
+        changed[key] = value;
+        fs::write(&path, changed.to_string()).unwrap();
+        match open(folder.path()) {
+            Err(text) => assert!(text.contains(word) && !word.is_empty(), "{key}: {text}"),
+            Ok(_) => assert!(word.is_empty(), "{key} was taken"),
+        }
+    }
+}
+
+#[test]
+fn a_header_that_lies_is_an_error_without_its_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(write(folder.path(), "llama", DType::F32, 1));
+    let path = folder.path().join("model.safetensors");
+    let good = fs::read(&path).unwrap();
+    let length = usize::try_from(u64::from_le_bytes(good[..8].try_into().unwrap())).unwrap();
+    let header: Value = serde_json::from_slice(&good[8..8 + length]).unwrap();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut changed = header.clone();
+        change(&mut changed);
+        let text = changed.to_string();
+        let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(text.bytes());
+        bytes.extend(&good[8 + length..]);
+        bytes
+    };
+    let mut cases: Vec<(&str, Vec<u8>)> = vec![
+        ("length 2^63", [(1u64 << 63).to_le_bytes().as_slice(), &good[8..]].concat()),
+        ("length beyond the file", [(good.len() as u64).to_le_bytes().as_slice(), &good[8..]].concat()),
+        ("absurd shape", with(&|header| header[NORM]["shape"] = json!([u64::MAX, u64::MAX]))),
+        ("other shape", with(&|header| header[NORM]["shape"] = json!([63]))),
+        ("unknown type", with(&|header| header[NORM]["dtype"] = json!("I4"))),
+        ("overlap", with(&|header| header[NORM]["data_offsets"] = json!([0, 256]))),
+        ("backwards", with(&|header| header[NORM]["data_offsets"] = json!([256, 0]))),
+        ("beyond the end", with(&|header| header[NORM]["data_offsets"] = json!([u64::MAX - 256, u64::MAX]))),
+        ("missing", with(&|header| drop(header.as_object_mut().unwrap().remove(NORM)))),
+        ("one byte more", [good.as_slice(), &[0]].concat()),
+        ("empty", Vec::new()),
+    ];
+    for cut in [4, 8, 9, 8 + length, good.len() - 1] {
+        cases.push(("cut", good[..cut].to_vec()));
+    }
+    for (what, bytes) in cases {
+        fs::write(&path, bytes).unwrap();
+        let error = open(folder.path()).map(|_| ()).expect_err(what);
+        assert!(error.contains("model.safetensors"), "{what}: {error}");
+    }
+    fs::write(
+        folder.path().join("model.safetensors.index.json"),
+        r#"{"weight_map":{"a":"../../etc/passwd"}}"#,
+    )
+    .unwrap();
+    assert!(open(folder.path()).unwrap_err().contains("not a file beside the index"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn damaged_side_files_are_errors_or_models(
+        file in prop::sample::select(vec!["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]),
+        at in any::<usize>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        drop(write(folder.path(), "llama", DType::F32, 1));
+        let path = folder.path().join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        // Of the weights, the header is what can be damaged: any data is some model.
+        let most = if file == "model.safetensors" { 2_000 } else { bytes.len() };
+        let at = at % most;
+        bytes[at] = byte;
+        bytes.truncate(if cut { at + 1 } else { bytes.len() });
+        fs::write(&path, bytes).unwrap();
+        drop(open(folder.path()));
+    }
+}
