@@ -324,7 +324,7 @@ fn typed(index: usize, cost: &crate::product::CostEntry) -> TypedCost {
             OnlyFor::SelfHost => "self_host".to_owned(),
             OnlyFor::Api => "api".to_owned(),
         }),
-        path: format!("cost[{index}]"),
+        path: cost.path(index),
         note: cost.note.clone(),
     }
 }

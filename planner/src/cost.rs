@@ -248,12 +248,7 @@ impl CostModel<'_> {
         let entries = self.product.costs.iter().enumerate();
         entries
             .filter(|(_, entry)| entry.line == line && applies(entry.only))
-            .map(|(index, entry)| {
-                let fixed = entry.usd_per_month.map_or(Usd::ZERO, |p| p.0);
-                let by_request = entry.usd_per_request.map_or(Usd::ZERO, |p| p.0.times(decimal(requests)));
-                let by_failure = entry.usd_per_failure.map_or(Usd::ZERO, |p| p.0.times(failures));
-                (fixed + by_request + by_failure, typed_at(&format!("cost[{index}]"), entry.note.clone()))
-            })
+            .map(|(index, entry)| (entry.usd(decimal(requests), failures), entry.provenance(index)))
             .collect()
     }
 

@@ -13,6 +13,7 @@
 //! | [`fleet`] | the plan's capacity and purchase, from all of these |
 //! | `imported` | the capacity from another harness's percentiles |
 //! | `cost` | every line of an option's bill at a volume |
+//! | [`stack`] | the lines beside inference, from their drivers |
 //! | `break_even` | where two cost curves cross |
 //! | `decision` | the answer and what would change it |
 //! | `summary` | the measurement in a reader's terms |
@@ -34,6 +35,7 @@ pub mod product;
 pub mod purchase;
 pub mod queueing;
 pub mod simulator;
+pub mod stack;
 mod summary;
 pub mod traffic;
 

@@ -616,7 +616,7 @@ fn assumptions(product: &Product) -> Vec<Assumption> {
         ];
         let value: Vec<String> = parts.into_iter().flatten().collect();
         let value = format!("{}: {}", cost.line.label(), value.join(" + "));
-        list.push(typed(&format!("cost[{index}]"), value, cost.note.as_deref()));
+        list.push(typed(&cost.path(index), value, cost.note.as_deref()));
     }
     list
 }

@@ -28,6 +28,25 @@ impl ProductError {
             message: error.message().trim().to_owned(),
         }
     }
+
+    /// A table of `[stack]` whose figures are together more than can be counted.
+    pub(crate) fn of_stack(error: &crate::stack::TooMuch, text: &str, file: &str) -> Self {
+        let header = format!("[[stack.{}]]", error.table);
+        let at = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| line.trim_start().starts_with(&header))
+            .nth(error.index);
+        Self {
+            file: file.to_owned(),
+            line: at.map_or(1, |(index, _)| index + 1),
+            found: header,
+            message: format!(
+                "expected figures that multiply to less than 7.9e28 USD, found {:e} USD; are they in the units of their keys?",
+                error.usd
+            ),
+        }
+    }
 }
 
 /// The line of a byte, from 1.

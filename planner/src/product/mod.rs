@@ -4,6 +4,7 @@ mod bench;
 pub mod capacity_tables;
 mod error;
 mod session;
+pub mod stack;
 mod supply;
 mod text;
 
@@ -46,6 +47,9 @@ pub struct Product {
     /// The rest of the bill.
     #[serde(rename = "cost", default)]
     pub costs: Vec<CostEntry>,
+    /// The rest of the bill, by drivers: each table joins `costs` when the file is parsed.
+    #[serde(default)]
+    pub stack: stack::StackTables,
     /// How to measure.
     #[serde(default)]
     pub bench: BenchTable,
@@ -235,6 +239,9 @@ pub struct CostEntry {
     pub only: Option<OnlyFor>,
     /// Where the figure comes from.
     pub note: Option<String>,
+    /// How it was worked, where it comes from a table of `[stack]`.
+    #[serde(skip)]
+    pub worked: Option<crate::stack::Worked>,
 }
 
 /// Which options a cost applies to.
@@ -276,6 +283,9 @@ impl Product {
         let mut product: Self = toml::from_str(text).map_err(|e| at(&e))?;
         let place: ModelPlace = toml::from_str(text).map_err(|e| at(&e))?;
         product.model.line = error::line_of(text, place.model.name.span().start);
+        let entries =
+            crate::stack::entries(&product.stack).map_err(|e| ProductError::of_stack(&e, text, file))?;
+        product.costs.extend(entries);
         Ok(product)
     }
 
