@@ -9,6 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
     console::{self, Answer},
+    kubernetes_job::{BenchJobArguments, bench_job},
     plan,
 };
 
@@ -28,6 +29,14 @@ enum KubernetesPart {
         after_help = "Example: breakeven kubernetes deployment plan.json --image registry.example/bot:1 --keda > bot.yaml"
     )]
     Deployment(DeploymentArguments),
+    /// An Indexed Job whose pods together send a load that one machine cannot generate
+    ///
+    /// Each pod sends its shard of the same schedule and writes its measurement; `breakeven merge` adds them up exactly.
+    #[command(
+        after_help = "Example: breakeven kubernetes bench-job product.toml --image registry.example/breakeven:1 --target http://bot:8000/v1 \
+                      --rates 300,700,1200 --shards 8 --claim results > job.yaml"
+    )]
+    BenchJob(BenchJobArguments),
 }
 
 #[derive(Debug, Args)]
@@ -100,6 +109,7 @@ impl ServerName {
 pub(crate) fn kubernetes(arguments: &KubernetesArguments) -> Result<Answer> {
     match &arguments.part {
         KubernetesPart::Deployment(deployment) => deploy(deployment),
+        KubernetesPart::BenchJob(job) => bench_job(job),
     }
 }
 
@@ -130,7 +140,7 @@ fn deploy(arguments: &DeploymentArguments) -> Result<Answer> {
 }
 
 /// A name as Kubernetes takes it (RFC 1123): lower case letters, digits and hyphens, at most 63, no hyphen at the ends.
-fn dns_name(name: &str) -> String {
+pub(crate) fn dns_name(name: &str) -> String {
     let kept: String = name
         .to_lowercase()
         .chars()

@@ -14,6 +14,7 @@ mod import;
 mod init;
 mod journal;
 mod kubernetes;
+mod kubernetes_job;
 mod live;
 mod load;
 mod merge;

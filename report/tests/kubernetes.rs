@@ -126,6 +126,33 @@ fn the_manifests_follow_the_published_schemas_and_so_does_their_yaml() {
 }
 
 #[test]
+fn a_bench_job_is_golden_and_follows_the_published_schemas() {
+    use breakeven_report::kubernetes::job::{BenchJob, manifests, to_yaml};
+    let job = BenchJob {
+        name: "support-bot-bench".to_owned(),
+        namespace: Some("bots".to_owned()),
+        image: "registry.example/breakeven:0.1".to_owned(),
+        product: "name = \"bot\" # with a \"quote\"\n[slo]\nattainment = 0.9\n".to_owned(),
+        target: "http://support-bot:8000/v1".to_owned(),
+        rates: [300.0, 700.0, 1200.5],
+        shards: 8,
+        claim: "results".to_owned(),
+        key_secret: Some("bot-key".to_owned()),
+        cores: 2,
+    };
+    insta::assert_snapshot!("bench_job", to_yaml(&job));
+    for (manifest, file) in manifests(&job).iter().zip(["configmap-v1.json", "job-batch-v1.json"]) {
+        let schema = schema(file);
+        let read: Value = serde_yaml_ng::from_str(&manifest.to_yaml()).unwrap();
+        assert_eq!(read, manifest.to_json(), "{file}");
+        assert_eq!(faults(&schema, &read), Vec::<String>::new(), "{file}");
+        let mut wrong = read;
+        wrong["dataz"] = 3.into();
+        assert!(!faults(&schema, &wrong).is_empty(), "{file} lets an unknown key pass");
+    }
+}
+
+#[test]
 fn a_plan_without_a_simulated_fleet_says_why() {
     let mut plan = plan_with_fleet();
     plan.fleet_plan.as_mut().unwrap().autoscaling = None;
