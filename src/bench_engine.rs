@@ -115,7 +115,6 @@ fn open(arguments: &BenchEngineArguments) -> Result<ThroughputBench> {
         max_context: context,
         token_budget: arguments.step_tokens.max(batch + 1),
         kv_memory_bytes: kv,
-        device: arguments.device,
         backend: if arguments.candle { Backend::Candle } else { Backend::Packed },
         ..defaults
     };

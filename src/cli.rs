@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use breakeven_measurement::Shard;
-use breakeven_models::inference::{DeviceChoice, GgmlDType, gguf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
@@ -190,9 +189,6 @@ pub(crate) struct BenchEngineArguments {
     /// candle's own kernels instead of the packed ones
     #[arg(long)]
     pub(crate) candle: bool,
-    /// Where to run: `cpu`, or `cuda:N` in a build with the feature `cuda`
-    #[arg(long, default_value = "cpu", value_parser = device)]
-    pub(crate) device: DeviceChoice,
     /// Also write everything as JSON; `-` prints it instead of the table
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -286,8 +282,6 @@ pub(crate) struct Measuring {
     /// Seed of schedules, lengths, prompts and random weights, instead of the product file's
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    #[command(flatten)]
-    pub(crate) engine: EngineArguments,
     /// Compute threads; all cores where left out
     #[arg(long)]
     pub(crate) threads: Option<usize>,
@@ -298,25 +292,6 @@ pub(crate) struct Measuring {
     pub(crate) load: LoadArguments,
     #[command(flatten)]
     pub(crate) endpoint: EndpointArguments,
-}
-
-/// What the in-process engine runs on, and how random weights are stored.
-#[derive(Debug, Args)]
-pub(crate) struct EngineArguments {
-    /// Storage type of random weights, as GGUF names it (Q4_1, Q8_0, Q4_K, F16…); real weights bring their own
-    #[arg(long, default_value = "Q4_1", value_parser = quantization, value_name = "TYPE")]
-    pub(crate) quantization: GgmlDType,
-    /// Where the engine runs: `cpu`, or `cuda:N` in a build with the feature `cuda`
-    #[arg(long, default_value = "cpu", value_parser = device)]
-    pub(crate) device: DeviceChoice,
-}
-
-fn quantization(text: &str) -> Result<GgmlDType, String> {
-    gguf::type_named(text).ok_or_else(|| "expected a GGUF type such as Q4_0, Q4_K or F16".to_owned())
-}
-
-fn device(text: &str) -> Result<DeviceChoice, String> {
-    DeviceChoice::try_from(text.to_owned())
 }
 
 /// Which weights to run.

@@ -88,7 +88,7 @@ enum ServerName {
     Breakeven,
     /// vLLM
     Vllm,
-    /// SGLang
+    /// `SGLang`
     Sglang,
     /// llama.cpp's server
     LlamaCpp,

@@ -29,7 +29,7 @@ pub(crate) struct Started {
 /// Finds the model, tells where it came from, and starts the engine.
 pub(crate) fn start(product: &Product, file: &Path, measuring: &Measuring, seed: u64) -> Result<Started> {
     let options = FetchOptions {
-        weights: weights_choice(measuring.weights, seed, measuring.engine.quantization),
+        weights: weights_choice(measuring.weights, seed),
         offline: measuring.offline,
         cache: None,
     };
@@ -49,7 +49,6 @@ pub(crate) fn start(product: &Product, file: &Path, measuring: &Measuring, seed:
         threads: measuring.threads.unwrap_or(EngineSettings::default().threads),
         token_budget: STEP_TOKENS,
         max_context: context_needed(&product.workload()),
-        device: measuring.engine.device,
         ..EngineSettings::default()
     };
     let engine = Engine::start(resolved.model, &settings)?;
@@ -82,11 +81,11 @@ pub(crate) fn start(product: &Product, file: &Path, measuring: &Measuring, seed:
 }
 
 /// Which weights the command line asks for.
-pub(crate) fn weights_choice(weights: Weights, seed: u64, quantization: GgmlDType) -> WeightsChoice {
+pub(crate) fn weights_choice(weights: Weights, seed: u64) -> WeightsChoice {
     match weights {
         Weights::RealOrRandom => WeightsChoice::RealOrRandom,
         Weights::Real => WeightsChoice::Real,
-        Weights::Random => WeightsChoice::Random { seed, quantization },
+        Weights::Random => WeightsChoice::Random { seed, quantization: GgmlDType::Q4_1 },
     }
 }
 

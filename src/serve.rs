@@ -12,14 +12,14 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use crate::{
-    cli::{EngineArguments, Weights},
+    cli::Weights,
     console::{self, Answer},
     model::{STEP_TOKENS, Sources, weights_choice},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// Built-in model name, a GGUF file, or a folder with config.json and *.safetensors
+    /// Built-in model name or a GGUF file
     #[arg(default_value = breakeven_models::registry::DEFAULT_MODEL)]
     model: String,
     /// Address to listen on; only this machine can reach the default
@@ -40,12 +40,6 @@ pub(crate) struct ServeArguments {
     /// Longest context of a sequence, in tokens
     #[arg(long, default_value_t = 2048)]
     max_context: usize,
-    #[command(flatten)]
-    engine: EngineArguments,
-    /// Keep what was computed for prompts, so that one that begins like an earlier or a running one computes only the rest;
-    /// `usage` then says how many tokens were found. Leave it off where the server is measured with repeated prompts
-    #[arg(long)]
-    prefix_cache: bool,
     /// Never use the network to find weights
     #[arg(long)]
     offline: bool,
@@ -53,7 +47,7 @@ pub(crate) struct ServeArguments {
 
 pub(crate) fn serve(arguments: &ServeArguments) -> Result<Answer> {
     let options = FetchOptions {
-        weights: weights_choice(arguments.weights, arguments.seed, arguments.engine.quantization),
+        weights: weights_choice(arguments.weights, arguments.seed),
         offline: arguments.offline,
         cache: None,
     };
@@ -66,8 +60,6 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Result<Answer> {
         token_budget: STEP_TOKENS,
         max_sequences: arguments.max_sequences,
         max_context: arguments.max_context,
-        prefix_cache: arguments.prefix_cache,
-        device: arguments.engine.device,
         ..EngineSettings::default()
     };
     let engine = Arc::new(Engine::start(resolved.model, &settings)?);

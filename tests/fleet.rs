@@ -1,6 +1,6 @@
 //! From a measurement with a step model to a simulated fleet, its manifests, and back from other harnesses' results.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
 
 mod support;
 

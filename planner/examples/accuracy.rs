@@ -7,7 +7,6 @@
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
-    clippy::indexing_slicing,
     reason = "an example that prints a table from files its caller names"
 )]
 

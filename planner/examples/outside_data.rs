@@ -1,7 +1,7 @@
 //! The step model on data of others: `outside_data SPLITWISE.csv MLENERGY.csv INFERENCEX.csv`.
 //!
 //! Each configuration's points are fitted without one of them, which is then predicted; errors are of the points left out. What is
-//! fitted is the step time at a batch: of Splitwise and ML.ENERGY the time between tokens, of InferenceX TPOT, with the prompt tokens that
+//! fitted is the step time at a batch: of Splitwise and ML.ENERGY the time between tokens, of `InferenceX` TPOT, with the prompt tokens that
 //! a closed loop works on in each step (concurrency · input / output). Prints a markdown table.
 
 #![expect(

@@ -45,7 +45,7 @@ pub(crate) struct TooMuch {
 
 /// A table on its way to an entry.
 struct Table<'a> {
-    table: &'static str,
+    name: &'static str,
     index: usize,
     line: LineItem,
     only: Option<OnlyFor>,
@@ -68,7 +68,7 @@ impl Table<'_> {
         formula: &'static str,
         drivers: &[(&'static str, String)],
     ) -> Result<CostEntry, TooMuch> {
-        let too_much = |usd| TooMuch { table: self.table, index: self.index, usd };
+        let too_much = |usd| TooMuch { table: self.name, index: self.index, usd };
         let price = |value: f64| match Price::try_from(value) {
             Ok(price) if price.0 == Usd::ZERO => Ok(None),
             Ok(price) => Ok(Some(price)),
@@ -82,7 +82,7 @@ impl Table<'_> {
             only: self.only,
             note: self.note.cloned(),
             worked: Some(Worked {
-                path: format!("stack.{}[{}]", self.table, self.index),
+                path: format!("stack.{}[{}]", self.name, self.index),
                 formula,
                 drivers: drivers.to_vec(),
             }),
@@ -110,7 +110,7 @@ pub(crate) fn entries(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     let mut all = Vec::new();
     for (index, t) in stack.retrieval.iter().enumerate() {
         let table = Table {
-            table: "retrieval",
+            name: "retrieval",
             index,
             line: LineItem::Retrieval,
             only: t.only,
@@ -141,7 +141,7 @@ pub(crate) fn entries(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     }
     for (index, t) in stack.storage.iter().enumerate() {
         let table =
-            Table { table: "storage", index, line: LineItem::Storage, only: t.only, note: t.note.as_ref() };
+            Table { name: "storage", index, line: LineItem::Storage, only: t.only, note: t.note.as_ref() };
         let price = usd(t.usd_per_gb_month);
         all.push(table.entry(
             Amounts {
@@ -160,7 +160,7 @@ pub(crate) fn entries(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     }
     for (index, t) in stack.network.iter().enumerate() {
         let table =
-            Table { table: "network", index, line: LineItem::Network, only: t.only, note: t.note.as_ref() };
+            Table { name: "network", index, line: LineItem::Network, only: t.only, note: t.note.as_ref() };
         all.push(table.entry(
             Amounts { request: t.egress_gb_per_request.get() * usd(t.usd_per_gb), ..Amounts::default() },
             "requests x GB out a request x price of a GB",
@@ -169,7 +169,7 @@ pub(crate) fn entries(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     }
     for (index, t) in stack.load_balancing.iter().enumerate() {
         let table = Table {
-            table: "load_balancing",
+            name: "load_balancing",
             index,
             line: LineItem::LoadBalancing,
             only: t.only,
@@ -192,7 +192,7 @@ pub(crate) fn entries(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     }
     for (index, t) in stack.observability.iter().enumerate() {
         let table = Table {
-            table: "observability",
+            name: "observability",
             index,
             line: LineItem::Observability,
             only: t.only,
@@ -235,7 +235,7 @@ fn people(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     let mut all = Vec::new();
     for (index, t) in stack.support.iter().enumerate() {
         let table =
-            Table { table: "support", index, line: LineItem::Support, only: t.only, note: t.note.as_ref() };
+            Table { name: "support", index, line: LineItem::Support, only: t.only, note: t.note.as_ref() };
         let minute = usd(t.loaded_usd_per_hour) / MINUTES_AN_HOUR;
         all.push(table.entry(
             Amounts {
@@ -255,7 +255,7 @@ fn people(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     }
     for (index, t) in stack.compliance.iter().enumerate() {
         let table = Table {
-            table: "compliance",
+            name: "compliance",
             index,
             line: LineItem::Compliance,
             only: t.only,
@@ -282,7 +282,7 @@ fn people(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     }
     for (index, t) in stack.engineering.iter().enumerate() {
         let table = Table {
-            table: "engineering",
+            name: "engineering",
             index,
             line: LineItem::Engineering,
             only: t.only,
@@ -302,7 +302,7 @@ fn people(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     }
     for (index, t) in stack.operational_debt.iter().enumerate() {
         let table = Table {
-            table: "operational_debt",
+            name: "operational_debt",
             index,
             line: LineItem::OperationalDebt,
             only: t.only,
@@ -330,7 +330,7 @@ fn people(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     }
     for (index, t) in stack.switching.iter().enumerate() {
         let table = Table {
-            table: "switching",
+            name: "switching",
             index,
             line: LineItem::SwitchingCosts,
             only: t.only,

@@ -8,8 +8,6 @@ use crate::error::ApiError;
 
 /// Answer length of a plain completion that names none, as OpenAI's.
 const DEFAULT_COMPLETION_TOKENS: usize = 16;
-/// The engine's priority of a request that names none: in the middle, so that others can go before and behind it.
-const NO_PRIORITY: i64 = 128;
 /// OpenAI's own bound.
 const MOST_STOPS: usize = 4;
 
@@ -37,8 +35,6 @@ struct Common {
     stream_options: Option<StreamOptions>,
     /// As vLLM has it: go on past the model's own end, for exact lengths.
     ignore_eos: Option<bool>,
-    /// As vLLM has it: the lower, the earlier; 0 where left out.
-    priority: Option<i64>,
     tools: Option<Vec<serde_json::Value>>,
     logprobs: Option<serde_json::Value>,
     response_format: Option<ResponseFormat>,
@@ -197,7 +193,6 @@ fn asked(
         stop,
         ignore_eos: common.ignore_eos.unwrap_or(false),
         seed: common.seed.map_or(fresh_seed, i64::cast_unsigned),
-        priority: priority(common.priority.unwrap_or(0))?,
         ..GenerateRequest::new(prompt, max_tokens)
     };
     Ok(Asked {
@@ -205,13 +200,6 @@ fn asked(
         generate,
         stream: common.stream.unwrap_or(false),
         include_usage: common.stream_options.is_some_and(|options| options.include_usage),
-    })
-}
-
-/// The engine's priority, of which the higher goes first, for vLLM's, of which the lower does.
-fn priority(asked: i64) -> Result<u8, ApiError> {
-    u8::try_from(NO_PRIORITY.saturating_sub(asked)).map_err(|_| {
-        ApiError::invalid("priority", format!("priority is {asked}, expected -127 (first) to 128 (last)"))
     })
 }
 

@@ -266,7 +266,6 @@ fn wrong_requests_get_a_status_and_an_error_object() {
         (CHAT, r#"{"messages":[{"role":"user","content":"a"}],"logprobs":true}"#, 400, "logprobs"),
         (CHAT, r#"{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#, 400, "image_url"),
         (CHAT, r#"{"messages":[{"role":"user","content":"a"}],"stop":["","b"]}"#, 400, "stop"),
-        (CHAT, r#"{"messages":[{"role":"user","content":"a"}],"priority":129}"#, 400, "priority is 129"),
         (COMPLETIONS, r#"{"max_tokens":3}"#, 400, "prompt"),
         (COMPLETIONS, r#"{"prompt":""}"#, 400, "prompt"),
         (COMPLETIONS, r#"{"prompt":[99999]}"#, 400, "99999"),

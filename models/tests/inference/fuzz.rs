@@ -1,7 +1,7 @@
 //! Fuzzing of everything that reads a model's files: real ones, damaged. A reader may refuse; it may not panic, hang or
 //! take memory that the file does not account for.
 //!
-//! A few hundred inputs a reader as part of the test suite; `BREAKEVEN_FUZZ_SECONDS=60` makes it a minute a reader, as CI does.
+//! A few hundred inputs a reader as part of the test suite; `BREAKEVEN_FUZZ_SECONDS=60` makes it a minute a reader.
 
 #![expect(clippy::print_stdout, reason = "what was fuzzed, and how much, is for the reader of the log")]
 

@@ -56,7 +56,7 @@ pub(crate) fn choose(week: &Week<'_>) -> Result<AutoscalingPlan, SimulationError
         week.needed.iter().copied().max().unwrap_or(1).max(1),
     );
     let start = week.needed.get(steepest).copied().unwrap_or(min).max(1);
-    let cool_down_seconds = (2.0 * week.lag).max(LEAST_COOL_DOWN).min(3_600.0);
+    let cool_down_seconds = (2.0 * week.lag).clamp(LEAST_COOL_DOWN, 3_600.0);
     let mut tried = Vec::new();
     for share in SHARES {
         let target = (week.concurrency * share).max(1.0);

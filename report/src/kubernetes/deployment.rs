@@ -42,9 +42,9 @@ pub struct Names {
 pub struct Manifests {
     /// `apps/v1` Deployment.
     pub deployment: Node,
-    /// `autoscaling/v2` HorizontalPodAutoscaler.
+    /// `autoscaling/v2` `HorizontalPodAutoscaler`.
     pub hpa: Node,
-    /// `keda.sh/v1alpha1` ScaledObject: instead of the HPA, never beside it.
+    /// `keda.sh/v1alpha1` `ScaledObject`: instead of the HPA, never beside it.
     pub scaled_object: Node,
 }
 
