@@ -105,12 +105,16 @@ fn a_damaged_measurement_names_its_line() {
 fn criteria_that_the_engine_cannot_be_held_to_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let example = fs::read_to_string("examples/support-bot.toml").unwrap();
-    let asking = example.replacen("[traffic]", "[segment.success]\njson = true\n\n[traffic]", 1);
+    let asking = example.replacen("[traffic]", "[segment.success]\ntool = \"book\"\n\n[traffic]", 1);
     let path = folder.path().join("asking.toml");
     fs::write(&path, asking).unwrap();
     let output = breakeven(&["bench", path.to_str().unwrap(), "--offline"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(shown(&output).contains("segment `failure-heavy`: success.matches, json"), "{}", shown(&output));
+    assert!(
+        shown(&output).contains("segment `failure-heavy`: success.stop_reasons and tool"),
+        "{}",
+        shown(&output)
+    );
 }
 
 #[test]

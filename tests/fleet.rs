@@ -37,7 +37,7 @@ fn simulate_prints_percentiles_and_a_timeline_and_json() {
         "--measurement",
         &m,
         "--rate",
-        "2",
+        "1",
         "--replicas",
         "3",
         "--fail",
@@ -113,14 +113,7 @@ fn a_plan_becomes_manifests() {
     assert!(fleet["replica_loss"]["timeline"].as_array().unwrap().len() >= 10);
     let keda =
         shown(&breakeven(&["kubernetes", "deployment", plan, "--image", "registry.example/bot:1", "--keda"]));
-    for expected in [
-        "kind: Deployment",
-        "kind: ScaledObject",
-        "type: cron",
-        "name: support-bot",
-        "desiredReplicas",
-        "# simulated on",
-    ] {
+    for expected in ["kind: Deployment", "kind: ScaledObject", "name: support-bot", "# simulated on"] {
         assert!(keda.contains(expected), "{expected}: {keda}");
     }
     let hpa = folder.path().join("hpa.yaml");

@@ -445,8 +445,7 @@ impl Runner<'_> {
         let plan = self.plan;
         (self.on_event)(RunEvent::LevelStarted { name, rate, length });
         let schedule = self.schedule(rate, length);
-        // The window is that of the whole load, so that the windows of its shards are the same.
-        let last = schedule.last().map(|(due, _)| *due);
+        let empty = schedule.is_empty();
         let schedule = self.own_part(schedule);
         self.target.take_load();
         let sample = Sample::now();
@@ -459,7 +458,9 @@ impl Runner<'_> {
             Some(_) => (fixed_warmup(length), Settling::TooShort),
         };
         let (overall, segments) = tally(&driven.attempts, warmup, &plan.workload, &plan.slo);
-        let window = last.map_or(Duration::ZERO, |last| last.saturating_sub(warmup));
+        // To the end of the schedule's length and not to its last arrival, which would count n arrivals over n − 1 gaps. It is that of
+        // the whole load, so that the windows of its shards are the same.
+        let window = if empty { Duration::ZERO } else { length.saturating_sub(warmup) };
         let share = window.as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
         resources.energy_joules = resources.energy_joules.map(|joules| joules * share);
         let validity = judge(&driven, warmup, settling, &overall, &plan.workload, &plan.slo, &resources);

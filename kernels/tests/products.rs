@@ -148,7 +148,12 @@ proptest! {
             matrix.dequantize_row(row, &mut values).unwrap();
             let input = &input[token * columns..(token + 1) * columns];
             let size: f32 = values.iter().zip(input).map(|(weight, value)| (weight * value).abs()).sum();
-            prop_assert!((ours - theirs).abs() <= 1e-6 * size + 1e-6, "{} {} of {}", ours, theirs, size);
+            // An activation half-way between two int8 steps may go either way, as 127 / largest and 1 / (largest / 127) round
+            // apart: one such step, by the largest weight it may meet. Which way is ours is pinned by the definition below.
+            let largest = |values: &[f32]| values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+            let step = largest(input) / 127.0 * largest(&values);
+            let bound = 1e-6 * size + 1e-6 + step;
+            prop_assert!((ours - theirs).abs() <= bound, "{} {} of {}, a step {}", ours, theirs, size, step);
         }
     }
 

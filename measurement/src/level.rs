@@ -315,7 +315,7 @@ pub struct LevelResult {
     #[serde(rename = "warmup_seconds", with = "seconds")]
     #[schemars(with = "f64")]
     pub warmup: Duration,
-    /// Seconds from the end of warm-up to the last scheduled arrival.
+    /// Seconds from the end of warm-up to the end of the schedule.
     #[serde(rename = "window_seconds", with = "seconds")]
     #[schemars(with = "f64")]
     pub window: Duration,

@@ -14,12 +14,14 @@
 //! | `imported` | the capacity from another harness's percentiles |
 //! | `cost` | every line of an option's bill at a volume |
 //! | [`stack`] | the lines beside inference, from their drivers |
+//! | `assumptions` | what the product file types |
 //! | `break_even` | where two cost curves cross |
 //! | `decision` | the answer and what would change it |
 //! | `summary` | the measurement in a reader's terms |
 //! | [`plan`] | the plan's types |
 //! | [`planning`] | all of it, in order |
 
+mod assumptions;
 pub mod basis;
 pub mod break_even;
 pub mod capacity;

@@ -2,13 +2,14 @@
 
 use breakeven_hardware::{
     PriceBook, Usd,
-    api_limits::{LimitUse, PeakMinute},
+    api_limits::LimitUse,
     sheet::{ComputeQuery, Freshness, Term},
 };
 use breakeven_measurement::{Fraction, Measurement, RequestRate, Workload};
 use jiff::civil::Date;
 
 use crate::{
+    assumptions::assumptions,
     basis::CostBasis,
     break_even::{break_even, volumes, with_capacity},
     capacity::{PlanError, check, replica_capacity, replicas_for},
@@ -17,8 +18,8 @@ use crate::{
     fleet,
     owned::{MeasuredPower, Owned},
     plan::{
-        Assumption, BreakEven, BreakEvenOutcome, CostPoint, FORMAT, Fleet, LineItem, OptionKind, OptionPlan,
-        Plan, Provenance, ReplicaCapacity, TrafficSummary,
+        BreakEven, BreakEvenOutcome, CostPoint, FORMAT, Fleet, LineItem, OptionKind, OptionPlan, Plan,
+        Provenance, ReplicaCapacity, TrafficSummary,
     },
     product::Product,
     summary,
@@ -529,94 +530,4 @@ fn price_warnings(plans: &[OptionPlan]) -> Vec<String> {
             }
         })
         .collect()
-}
-
-/// For listing limits, whatever the traffic.
-const NO_TRAFFIC: PeakMinute = PeakMinute { requests: 0.0, input_tokens: 0.0, output_tokens: 0.0 };
-
-/// Everything typed rather than measured or looked up.
-fn assumptions(product: &Product) -> Vec<Assumption> {
-    let typed = |path: &str, value: String, note: Option<&str>| Assumption {
-        path: path.to_owned(),
-        value,
-        note: note.map(str::to_owned),
-        default: false,
-    };
-    let (traffic, fleet) = (&product.traffic, &product.fleet);
-    let mut list = vec![
-        typed(
-            "traffic.requests_per_month",
-            crate::decision::thousands(traffic.requests_per_month.get()),
-            None,
-        ),
-        typed("traffic.burst_factor", format!("{} x the hour's mean", traffic.burst_factor.get()), None),
-        typed("success.probability", product.success.probability.to_string(), None),
-        typed("success.retries_per_request", product.success.retries_per_request.get().to_string(), None),
-        typed("fleet.replicas_lost", fleet.replicas_lost.to_string(), None),
-        typed("fleet.scale_up_lag", format!("{} s", fleet.scale_up_lag.0.as_secs_f64()), None),
-        typed("fleet.term", fleet.term.to_string(), None),
-    ];
-    if let Some(price) = fleet.usd_per_hour {
-        let value = format!("{} an hour", crate::decision::dollars(price.0));
-        list.push(typed("fleet.usd_per_hour", value, fleet.usd_per_hour_note.as_deref()));
-    }
-    if let Some(owned) = &fleet.owned {
-        let h = &owned.0;
-        let value = format!(
-            "{} + {} x {} a server, {} months at {} % a year, {} % residual, {} to {} W, PUE {}",
-            h.usd_per_server,
-            h.accelerators_per_server,
-            h.usd_per_accelerator,
-            h.amortisation_months,
-            h.discount_rate_per_year * 100.0,
-            h.residual_share * 100.0,
-            h.idle_watts_per_server,
-            h.load_watts_per_server,
-            h.pue
-        );
-        list.push(typed("fleet.owned", value, None));
-    }
-    for segment in &product.segments {
-        let (input, output) = (segment.input_tokens, segment.output_tokens);
-        let value = format!(
-            "weight {}, input median {} p90 {}, output median {} p90 {} tokens",
-            segment.weight.get(),
-            input.median(),
-            input.p90(),
-            output.median(),
-            output.p90()
-        );
-        list.push(typed(&format!("segment.{}", segment.name), value, None));
-    }
-    for api in &product.apis {
-        let path = format!("api.{}/{}", api.provider, api.model);
-        if let Some(success) = api.success_probability {
-            list.push(typed(&format!("{path}.success_probability"), success.to_string(), None));
-        }
-        for used in api.limits.unwrap_or_default().limits().check(&NO_TRAFFIC) {
-            let limit = format!("{:.0} {:?} a minute", used.allowed_per_minute, used.limit);
-            list.push(typed(&format!("{path}.limits"), limit, None));
-        }
-        if let Some(table) = &api.provisioned {
-            let price = format!("{} a unit-hour", crate::decision::dollars(table.usd_per_unit_hour.0));
-            list.push(typed(&format!("{path}.provisioned"), price, table.note.as_deref()));
-        }
-        let note = api.tokens_ratio.is_none().then_some("default: its tokenizer is taken to be ours");
-        let ratio = api.tokens_ratio.map_or(1.0, crate::product::Positive::get);
-        list.push(Assumption {
-            default: api.tokens_ratio.is_none(),
-            ..typed(&format!("{path}.tokens_ratio"), ratio.to_string(), note)
-        });
-    }
-    for (index, cost) in product.costs.iter().enumerate() {
-        let parts = [
-            cost.usd_per_month.map(|p| format!("{} a month", crate::decision::dollars(p.0))),
-            cost.usd_per_request.map(|p| format!("{} a request", crate::decision::dollars(p.0))),
-            cost.usd_per_failure.map(|p| format!("{} a failure", crate::decision::dollars(p.0))),
-        ];
-        let value: Vec<String> = parts.into_iter().flatten().collect();
-        let value = format!("{}: {}", cost.line.label(), value.join(" + "));
-        list.push(typed(&cost.path(index), value, cost.note.as_deref()));
-    }
-    list
 }
