@@ -128,9 +128,11 @@ proptest! {
         prop_assert_eq!(bits(&product(&executor, &both, &input)), bits(&expected));
     }
 
+    // Below 256 columns: there, with rows in whole sixteens, candle rounds activations more coarsely (of Q8_0 it is twice as far from
+    // the exact product as ours, which the definition below pins).
     #[cfg(not(miri))]
     #[test]
-    fn candle_agrees(seed: u64, kind in 0usize..3, rows in 1usize..40, pairs in 1usize..6, tokens in 1usize..6) {
+    fn candle_agrees(seed: u64, kind in 0usize..3, rows in 1usize..40, pairs in 1usize..4, tokens in 1usize..6) {
         let ((kind, dtype), columns) = (TYPES[kind], pairs * 64);
         let bytes = weights(seed, kind, rows, columns);
         let matrix = PackedMatrix::pack(kind, &[(&bytes, rows)], columns).unwrap();
@@ -148,12 +150,7 @@ proptest! {
             matrix.dequantize_row(row, &mut values).unwrap();
             let input = &input[token * columns..(token + 1) * columns];
             let size: f32 = values.iter().zip(input).map(|(weight, value)| (weight * value).abs()).sum();
-            // An activation half-way between two int8 steps may go either way, as 127 / largest and 1 / (largest / 127) round
-            // apart: one such step, by the largest weight it may meet. Which way is ours is pinned by the definition below.
-            let largest = |values: &[f32]| values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-            let step = largest(input) / 127.0 * largest(&values);
-            let bound = 1e-6 * size + 1e-6 + step;
-            prop_assert!((ours - theirs).abs() <= bound, "{} {} of {}, a step {}", ours, theirs, size, step);
+            prop_assert!((ours - theirs).abs() <= 1e-6 * size + 1e-6, "{} {} of {}", ours, theirs, size);
         }
     }
 
