@@ -157,6 +157,13 @@ pub fn plan(
     ) {
         warnings.push("measured on random weights: timings are real, texts are not".to_owned());
     }
+    if product.segments.iter().any(|segment| segment.session.is_some()) {
+        warnings.push(
+            "segments with sessions: the simulated figures of the fleet know the lengths of single messages, not of conversations, \
+             and are too good; what was measured is not affected"
+                .to_owned(),
+        );
+    }
     if own.is_ok() && product.fleet.usd_per_hour.is_some() {
         warnings.push(
             "the machine's hourly price is typed in the product file, not from a price sheet".to_owned(),
@@ -261,26 +268,31 @@ fn own_model<'a>(
     Ok(model)
 }
 
+/// The sheets' price of an instance under a term, and the row that says so.
+pub(crate) fn instance_price(
+    prices: &PriceBook,
+    instance: &str,
+    term: Term,
+    as_of: Date,
+) -> Option<(Usd, Provenance)> {
+    let query =
+        ComputeQuery { instance: Some(instance.to_owned()), term: Some(term), ..ComputeQuery::default() };
+    let row = *prices.find_compute(&query).first()?;
+    let from = Provenance::PriceSheet {
+        row: format!("{} {instance} {} ({}:{})", row.provider, row.term, row.origin.file, row.origin.line),
+        source: row.origin.source().to_owned(),
+        date: day_of(row.origin.as_of),
+        stale: row.origin.as_of.freshness(as_of) != Freshness::Fresh,
+    };
+    Some((row.usd_per_hour.0, from))
+}
+
 /// The machine's price: the sheet's row for the instance that the product names, else the product's own figure.
 fn machine_price(product: &Product, prices: &PriceBook, as_of: Date) -> Result<(Usd, Provenance), String> {
     let fleet = &product.fleet;
     if let Some(instance) = &fleet.instance {
-        let query = ComputeQuery {
-            instance: Some(instance.clone()),
-            term: Some(fleet.term),
-            ..ComputeQuery::default()
-        };
-        if let Some(row) = prices.find_compute(&query).first() {
-            let from = Provenance::PriceSheet {
-                row: format!(
-                    "{} {instance} {} ({}:{})",
-                    row.provider, row.term, row.origin.file, row.origin.line
-                ),
-                source: row.origin.source().to_owned(),
-                date: day_of(row.origin.as_of),
-                stale: row.origin.as_of.freshness(as_of) != Freshness::Fresh,
-            };
-            return Ok((row.usd_per_hour.0, from));
+        if let Some(priced) = instance_price(prices, instance, fleet.term, as_of) {
+            return Ok(priced);
         }
         if fleet.usd_per_hour.is_none() {
             return Err(format!(

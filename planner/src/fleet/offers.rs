@@ -1,17 +1,15 @@
 //! What may be bought: the price rows of every term of the instance, the product file's own prices, and an API for what overflows.
 
-use breakeven_hardware::{
-    PriceBook, Usd,
-    sheet::{ComputeQuery, Freshness, Term},
-};
+use breakeven_hardware::{PriceBook, Usd, sheet::Term};
 use jiff::civil::Date;
 
 use crate::{
-    cost::{day_of, typed_at},
+    cost::typed_at,
     plan::{
         Provenance,
         fleet_plan::{Offer, PurchaseKind},
     },
+    planning::instance_price,
     product::FleetPolicy,
     purchase::one_type::{Prices, Spot},
 };
@@ -80,22 +78,8 @@ impl Offers {
         }
         for term in [Term::OnDemand, Term::Spot, Term::Reserved1y, Term::Reserved3y] {
             let (Some(kind), Some(instance)) = (kind_of(term), &fleet.instance) else { continue };
-            let query = ComputeQuery {
-                instance: Some(instance.clone()),
-                term: Some(term),
-                ..ComputeQuery::default()
-            };
-            if let Some(row) = prices.find_compute(&query).first() {
-                let from = Provenance::PriceSheet {
-                    row: format!(
-                        "{} {instance} {} ({}:{})",
-                        row.provider, row.term, row.origin.file, row.origin.line
-                    ),
-                    source: row.origin.source().to_owned(),
-                    date: day_of(row.origin.as_of),
-                    stale: row.origin.as_of.freshness(as_of) != Freshness::Fresh,
-                };
-                offers.add(kind, row.usd_per_hour.0, from);
+            if let Some((usd_per_hour, from)) = instance_price(prices, instance, term, as_of) {
+                offers.add(kind, usd_per_hour, from);
             }
         }
         if let Some(offer) = offers.find(PurchaseKind::Spot).cloned() {
