@@ -1,28 +1,16 @@
 //! `breakeven bench`: the machine, the model, the run, the measurement file.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use breakeven_bench::{
-    Durations, RunEvent, RunPlan,
-    drive::Pacing,
-    launch::{Server, stop_group},
-    policy::Meter,
-    requests::RequestSource,
-    run as run_levels,
-    sweep::sweep,
-    target::{
-        Target,
-        engine::EngineTarget,
-        http::{Endpoint, Wording},
-    },
+    Durations, RunEvent, RunPlan, drive::Pacing, run as run_levels, sweep::sweep, target::http::Endpoint,
 };
 use breakeven_hardware::detect;
 use breakeven_measurement::{
     Measurement, RequestRate, SweepPoint, file,
     run::{FORMAT, Status, Target as TargetRecord},
 };
-use breakeven_models::ModelRecord;
 use breakeven_planner::Product;
 use tokio::{runtime::Runtime, sync::watch};
 
@@ -30,11 +18,13 @@ use crate::{
     bench_engine,
     cli::{BenchArguments, BenchPart, Measuring},
     console::{self, Answer},
-    endpoint, hardware,
+    hardware,
+    interrupt::cancel_on_interrupt,
     journal::{self, Asked, Opened},
-    load, model, plan, policy,
+    load, plan, policy,
     progress::Bars,
-    self_check,
+    repeat, self_check,
+    subject::subject,
 };
 
 /// Life of a request where the product file sets none.
@@ -102,6 +92,7 @@ pub(crate) fn measure_watched(
         timeout: product.bench.timeout.map_or(DEFAULT_TIMEOUT, |t| t.0),
         pacing: Pacing::Precise,
         most_in_flight: None,
+        repeats: measuring.repeat.repeating(),
         shard: measuring.shard,
     };
     let asked = Asked {
@@ -111,10 +102,9 @@ pub(crate) fn measure_watched(
         target: serde_json::to_value(&subject.record)?,
     };
     let Opened { mut journal, run_id, started: began } = journal::open(out, measuring.resume, asked)?;
-    let self_check = runtime.block_on(self_check::quietly());
     let mut of_sweep = subject.source.beside(seed.wrapping_add(1));
     let sweep_plan = measuring.load.sweep(&run_plan)?;
-    let mut bars = Bars::new(run_plan.durations);
+    let mut bars = Bars::new(run_plan.durations, meter.clone());
     let (outcome, sweep) = runtime.block_on(async {
         let interrupt =
             || cancel_on_interrupt(subject.server.as_ref().map(|server| server.id()), meter.clone());
@@ -140,6 +130,9 @@ pub(crate) fn measure_watched(
     bars.finish();
     policy::say_spent(meter.as_deref());
     let mut outcome = outcome?;
+    for line in repeat::interval_lines(&outcome.levels, outcome.repeats.as_ref()) {
+        console::note(&line);
+    }
     if let TargetRecord::Endpoint { url, .. } = &subject.record
         && !Endpoint::parse(url).is_ok_and(|endpoint| endpoint.is_loopback())
     {
@@ -154,6 +147,11 @@ pub(crate) fn measure_watched(
     {
         "the spend cap is reached (bench.spend.cap_usd)".clone_into(reason);
     }
+    // After the run, so that the first request does not wait for it; a run that was ended early is not kept waiting either.
+    let self_check = match outcome.status {
+        Status::Complete => runtime.block_on(self_check::quietly()),
+        Status::Incomplete { .. } => None,
+    };
     let measurement = Measurement {
         format: FORMAT.to_owned(),
         run_id,
@@ -172,6 +170,7 @@ pub(crate) fn measure_watched(
         search: outcome.search,
         levels: outcome.levels,
         sweep,
+        repeats: outcome.repeats,
         steps: outcome.steps,
         imported: None,
     };
@@ -194,56 +193,6 @@ fn load_runtime() -> Result<Runtime> {
         .context("cannot start the load generator's threads")
 }
 
-/// What is measured.
-struct Subject {
-    target: Arc<dyn Target>,
-    source: RequestSource,
-    model: Option<ModelRecord>,
-    record: TargetRecord,
-    server: Option<Arc<Server>>,
-    /// Writes prompts as text, for a fallback.
-    wording: Wording,
-}
-
-/// The endpoint of `--target`, else the in-process engine on the product's model.
-fn subject(
-    product: &Product,
-    file: &Path,
-    measuring: &Measuring,
-    seed: u64,
-    out: &Path,
-    runtime: &Runtime,
-) -> Result<Subject> {
-    let workload = product.workload();
-    if let Some(address) = &measuring.endpoint.target {
-        let log = out.with_file_name("server.log");
-        let ready = runtime.block_on(measuring.endpoint.ready(address, &workload, seed, log))?;
-        let endpoint::Ready { target, source, record, server, wording } = ready;
-        return Ok(Subject { target, source, model: None, record, server, wording });
-    }
-    policy::check_for_engine(product)?;
-    let started = model::start(product, file, measuring, seed)?;
-    let record = started.engine.record().clone();
-    console::note(&format!(
-        "Model: {} {}, {} M parameters, ready in {:.1} s",
-        record.name,
-        record.quantization,
-        record.parameters / 1_000_000,
-        started.record.load_seconds
-    ));
-    let engine = Arc::clone(&started.engine);
-    let source = RequestSource::new(&workload, seed, &|text| engine.codec().encode(text, false))?;
-    let wording: Wording = Arc::new(move |tokens| engine.codec().decode(tokens));
-    Ok(Subject {
-        target: Arc::new(EngineTarget::new(started.engine)),
-        wording,
-        source,
-        model: Some(record),
-        record: TargetRecord::Engine(started.record),
-        server: None,
-    })
-}
-
 /// Whether Ctrl-C ended the run.
 pub(crate) fn interrupted(measurement: &Measurement) -> bool {
     measurement.status != Status::Complete
@@ -261,32 +210,4 @@ fn rates(given: &[f64]) -> Result<Option<[RequestRate; 3]>> {
             other.len()
         ),
     }
-}
-
-/// Turns true once the spend cap is reached, and on the first Ctrl-C; a second one ends the program at once, as the shell's
-/// default.
-fn cancel_on_interrupt(server_group: Option<u32>, meter: Option<Arc<Meter>>) -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    let of_meter = sender.clone();
-    tokio::spawn(async move {
-        if let Some(meter) = meter {
-            meter.until_spent().await;
-            console::note("Stopping: the spend cap is reached. Finished attempts are kept.");
-            of_meter.send_replace(true);
-        }
-    });
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            console::note("Stopping: finished attempts are kept. Ctrl-C again stops at once.");
-            sender.send_replace(true);
-            if tokio::signal::ctrl_c().await.is_ok() {
-                if let Some(group) = server_group {
-                    stop_group(group, true);
-                }
-                std::process::abort();
-            }
-        }
-        std::future::pending::<()>().await;
-    });
-    receiver
 }

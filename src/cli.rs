@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     endpoint::EndpointArguments, fit::FitArguments, hardware::HardwareArguments, history::HistoryArguments,
-    load::LoadArguments, prices::PricesArguments, schema::SchemaArguments, serve::ServeArguments,
-    ui::UiArguments,
+    load::LoadArguments, prices::PricesArguments, repeat::RepeatArguments, schema::SchemaArguments,
+    serve::ServeArguments, ui::UiArguments,
 };
 
 /// Should we run this model ourselves, on what hardware, and what does it really cost against a managed API?
@@ -201,7 +201,7 @@ pub(crate) struct CompareArguments {
     /// Measurement to judge
     pub(crate) b: PathBuf,
     /// Worsening that fails: per cent of a latency or rate, points of a share
-    #[arg(long, default_value = "5%", value_parser = threshold)]
+    #[arg(long, default_value = "5%", value_parser = percentage)]
     pub(crate) threshold: f64,
     /// Compare invalid levels and incomplete runs too
     #[arg(long)]
@@ -223,7 +223,7 @@ pub(crate) enum CompareFormat {
 }
 
 /// `5%`, `5 %` or `0.05`, as a share.
-fn threshold(text: &str) -> Result<f64, String> {
+pub(crate) fn percentage(text: &str) -> Result<f64, String> {
     let (number, scale) = match text.trim().strip_suffix('%') {
         Some(percent) => (percent.trim(), 0.01),
         None => (text.trim(), 1.0),
@@ -288,6 +288,8 @@ pub(crate) struct Measuring {
     /// Never use the network
     #[arg(long)]
     pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) repeat: RepeatArguments,
     #[command(flatten)]
     pub(crate) load: LoadArguments,
     #[command(flatten)]

@@ -12,7 +12,7 @@ use breakeven_measurement::{Workload, run::Target as TargetRecord};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
-use crate::console;
+use crate::{console, interrupt::asked_to_end};
 
 /// The only place a key may come from: arguments and files are seen by others.
 const KEY_VARIABLE: &str = "BREAKEVEN_API_KEY";
@@ -111,7 +111,7 @@ impl EndpointArguments {
         let limit = std::time::Duration::from_secs(self.launch_timeout);
         let took = tokio::select! {
             healthy = server.wait_until_healthy(client, limit) => healthy?,
-            _ = tokio::signal::ctrl_c() => bail!("stopped while the server was starting"),
+            true = asked_to_end() => bail!("stopped while the server was starting"),
         };
         console::note(&format!("The server answers after {:.1} s", took.as_secs_f64()));
         Ok(server)

@@ -88,6 +88,7 @@ pub(crate) fn import(arguments: &ImportArguments) -> Result<Answer> {
         search: None,
         levels: Vec::new(),
         sweep: Vec::new(),
+        repeats: None,
         steps: None,
         imported: Some(imported),
     };

@@ -66,7 +66,8 @@ pub(crate) fn open(out: &Path, resume: bool, asked: Asked<'_>) -> Result<Opened>
     };
     if resume {
         let (journal, earlier) = Journal::resume(&path, &header).context("cannot resume")?;
-        let levels: Vec<String> = journal.kept().levels.iter().map(|level| level.name.to_string()).collect();
+        let kept = journal.kept().levels.iter();
+        let levels: Vec<String> = kept.map(|level| level.result.name.to_string()).collect();
         let kept = if levels.is_empty() { "no level yet".to_owned() } else { levels.join(", ") };
         console::note(&format!("Resuming {} from {}: kept {kept}", earlier.run_id, path.display()));
         return Ok(Opened { journal, run_id: earlier.run_id, started: earlier.started });

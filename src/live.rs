@@ -17,6 +17,8 @@ pub(crate) struct Live {
     pub(crate) length: Duration,
     /// Length of what follows it.
     pub(crate) after: Duration,
+    /// What the run has cost so far, and of what cap: `USD 0.0123 of 1.00`; none where nothing is paid.
+    pub(crate) spent: Option<String>,
     progress: Progress,
     within_slo: u64,
     ttft: LatencySeries,
@@ -72,11 +74,12 @@ impl Live {
         let lines = [
             format!("{}  {bar}{tail}", self.label),
             format!(
-                "  offered {}  achieved {}  goodput {} req/s  failed {}",
+                "  offered {}  achieved {}  goodput {} req/s  failed {}{}",
                 rate(p.sent),
                 rate(p.completed),
                 rate(self.within_slo),
-                p.failed
+                p.failed,
+                self.spent.as_ref().map_or_else(String::new, |spent| format!("  spent {spent}"))
             ),
             format!("  TTFT {}  TPOT {}", percentiles(&self.ttft), percentiles(&self.tpot)),
         ];
@@ -174,6 +177,14 @@ mod tests {
         insta::assert_snapshot!(live().lines(at, 80).join("\n"));
         insta::assert_snapshot!(live().lines(at, 120).join("\n"));
         insta::assert_snapshot!(live().line(at));
+    }
+
+    #[test]
+    fn what_is_paid_runs_along() {
+        let mut live = live();
+        live.spent = Some("USD 0.0123 of 1.00".to_owned());
+        let lines = live.lines(Duration::from_secs(16), 100);
+        assert!(lines[1].ends_with("failed 1  spent USD 0.0123 of 1.00"), "{}", lines[1]);
     }
 
     #[test]

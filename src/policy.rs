@@ -126,11 +126,17 @@ fn criteria(table: &SuccessTable, file: &Path) -> Result<Criteria> {
     })
 }
 
+/// What was spent so far, and of what cap.
+pub(crate) fn spent(meter: &Meter) -> String {
+    let usd = |units: u64| units as f64 / MICRO;
+    let cap = meter.cap.map_or_else(String::new, |cap| format!(" of {:.2}", usd(cap)));
+    format!("USD {:.4}{cap}", usd(meter.used()))
+}
+
 /// Says what was spent.
 pub(crate) fn say_spent(meter: Option<&Meter>) {
     if let Some(meter) = meter {
-        let usd = meter.used() as f64 / MICRO;
         let cap = if meter.is_spent() { "; the cap was reached and the rest was not sent" } else { "" };
-        console::note(&format!("Spent: USD {usd:.4} at the prices of [bench.spend]{cap}"));
+        console::note(&format!("Spent: {} at the prices of [bench.spend]{cap}", spent(meter)));
     }
 }

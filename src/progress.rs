@@ -1,12 +1,15 @@
 //! A run's events on the terminal: three lines that follow the phase, one that stays of each; plain lines in a log.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use breakeven_bench::{Durations, RunEvent};
+use breakeven_bench::{Durations, RunEvent, policy::Meter};
 use breakeven_measurement::LevelResult;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{console, live::Live, load::latency};
+use crate::{console, live::Live, load::latency, policy};
 
 /// Time between two pictures.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -19,20 +22,31 @@ pub(crate) struct Bars {
     interactive: bool,
     durations: Durations,
     levels_begun: usize,
+    /// What a paid endpoint costs, where the product file has its prices.
+    meter: Option<Arc<Meter>>,
     live: Live,
     began: Instant,
     shown: Instant,
 }
 
 impl Bars {
-    pub(crate) fn new(durations: Durations) -> Self {
+    pub(crate) fn new(durations: Durations, meter: Option<Arc<Meter>>) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let interactive = !bar.is_hidden();
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             bar.set_style(style);
         }
         let now = Instant::now();
-        Self { bar, interactive, durations, levels_begun: 0, live: Live::default(), began: now, shown: now }
+        Self {
+            bar,
+            interactive,
+            durations,
+            levels_begun: 0,
+            meter,
+            live: Live::default(),
+            began: now,
+            shown: now,
+        }
     }
 
     pub(crate) fn show(&mut self, event: RunEvent) {
@@ -51,11 +65,12 @@ impl Bars {
                     probe.scheduled
                 ));
             }
-            RunEvent::LevelStarted { name, rate, length } => {
+            RunEvent::LevelStarted { name, run, rate, length } => {
                 self.levels_begun += 1;
-                self.begin(format!("{name:<9} {rate}"), length);
+                let run = if run == 0 { String::new() } else { format!(", run {}", run + 1) };
+                self.begin(format!("{name:<9} {rate}{run}"), length);
                 if !self.interactive {
-                    console::note(&format!("{name:<9} {rate}: {:.0} s", length.as_secs_f64()));
+                    console::note(&format!("{name:<9} {rate}{run}: {:.0} s", length.as_secs_f64()));
                 }
             }
             RunEvent::Progress { progress, ttft, tpot, within_slo } => {
@@ -84,6 +99,7 @@ impl Bars {
             return;
         }
         self.shown = now;
+        self.live.spent = self.meter.as_deref().map(policy::spent);
         let elapsed = now.duration_since(self.began);
         if self.interactive {
             self.bar.set_message(self.live.lines(elapsed, console::terminal_width()).join("\n"));

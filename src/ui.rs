@@ -166,7 +166,7 @@ fn tell_of(
         RunEvent::ProbeStarted { rate, search_progress } => {
             begin(format!("search {:.0} %: {rate}", search_progress * 100.0))
         }
-        RunEvent::LevelStarted { name, rate, length } => {
+        RunEvent::LevelStarted { name, rate, length, .. } => {
             begin(format!("{name}: {rate} for {:.0} s", length.as_secs_f64()))
         }
         RunEvent::ProbeFinished(probe) => BenchmarkEvent::Line {

@@ -14,6 +14,7 @@
 //! | [`launch`] | starting the server that is measured, and stopping it whatever happens |
 //! | [`journal`] | every attempt on disk as it finishes, and going on from there |
 //! | [`export`] | journals and measurements as CSV, Parquet and histogram logs |
+//! | [`bootstrap`] | a level's headline figures with their intervals |
 //! | [`tally`] | attempts to [`breakeven_measurement::LoadResult`] |
 //! | [`search`] | the highest rate under the SLO: which rate to try next |
 //! | [`capacity`] | the capacity that all probes and levels together support |
@@ -26,6 +27,7 @@
 //!
 //! The crate prints nothing: [`run::RunEvent`]s say what happens. It knows no money.
 
+pub mod bootstrap;
 pub mod capacity;
 pub mod criteria;
 pub mod drive;
@@ -50,4 +52,4 @@ mod texts;
 pub mod trace;
 pub mod validity;
 
-pub use run::{Durations, RunEvent, RunPlan, run};
+pub use run::{Durations, Repeating, RunEvent, RunPlan, Until, run};

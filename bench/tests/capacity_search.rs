@@ -110,6 +110,7 @@ async fn search(
         pacing: Pacing::Timer,
         most_in_flight: None,
         shard: None,
+        repeats: breakeven_bench::Repeating::ONCE,
     };
     let source = RequestSource::lengths_only(&workload, seed);
     let (_sender, cancel) = watch::channel(false);

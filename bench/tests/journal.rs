@@ -56,6 +56,7 @@ fn plan(rates: Option<[f64; 3]>) -> RunPlan {
         pacing: Pacing::Timer,
         most_in_flight: None,
         shard: None,
+        repeats: breakeven_bench::Repeating::ONCE,
     }
 }
 
@@ -115,7 +116,8 @@ async fn a_resumed_run_keeps_finished_levels_and_repeats_no_request() {
     assert_eq!(earlier.run_id, "run-1");
     let kept = journal.kept().clone();
     let counts = |levels: &[LevelResult]| levels.iter().map(|l| l.overall.clone()).collect::<Vec<_>>();
-    assert_eq!(counts(&kept.levels), counts(&first.levels[..1]));
+    let of_kept: Vec<LevelResult> = kept.levels.iter().map(|level| level.result.clone()).collect();
+    assert_eq!(counts(&of_kept), counts(&first.levels[..1]));
     let second = run_until(&plan, &mut journal, |_| false).await.unwrap();
     drop(journal);
     assert_eq!(second.status, Status::Complete);
@@ -140,6 +142,37 @@ async fn a_resumed_run_keeps_finished_levels_and_repeats_no_request() {
     let (mut journal, _) = Journal::resume(&path, &header(&plan)).unwrap();
     let third = run_until(&plan, &mut journal, |_| false).await.unwrap();
     assert_eq!(counts(&third.levels), counts(&second.levels));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumed_run_goes_on_with_its_repeats() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("attempts.jsonl");
+    let mut plan = plan(Some([1.0, 2.0, 3.0]));
+    plan.repeats.least = 3.try_into().unwrap();
+    let mut journal = Journal::create(&path, &header(&plan)).unwrap();
+    let in_second = |event: &RunEvent| matches!(event, RunEvent::LevelStarted { name, run: 1, .. } if *name == LevelName::Expected);
+    let first = run_until(&plan, &mut journal, in_second).await.unwrap();
+    drop(journal);
+    assert!(matches!(first.status, Status::Incomplete { .. }));
+    assert_eq!(first.levels.len(), 3);
+    let runs = |outcome: &RunOutcome| {
+        let of = |level: &LevelResult| level.headlines.first().map_or(0, |headline| headline.runs.len());
+        outcome.levels.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(runs(&first), [2, 0, 0], "the cut-off run is no run, and one run is not several");
+
+    let (mut journal, _) = Journal::resume(&path, &header(&plan)).unwrap();
+    let second = run_until(&plan, &mut journal, |_| false).await.unwrap();
+    drop(journal);
+    assert_eq!((second.status.clone(), runs(&second)), (Status::Complete, vec![3, 3, 3]));
+    let (mut journal, _) = Journal::resume(&path, &header(&plan)).unwrap();
+    let third = run_until(&plan, &mut journal, |_| false).await.unwrap();
+    // Requests, and with them the intervals, come back from the journal.
+    assert_eq!(
+        third.levels.iter().map(|l| (&l.overall, &l.headlines)).collect::<Vec<_>>(),
+        second.levels.iter().map(|l| (&l.overall, &l.headlines)).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(start_paused = true)]

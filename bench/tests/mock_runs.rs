@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use breakeven_bench::{
-    RunPlan,
+    RunPlan, Until,
     drive::{DriveSettings, Next, Pacing, drive},
     journal::{FORMAT, Header, Journal},
     requests::RequestSource,
@@ -14,8 +14,8 @@ use breakeven_bench::{
     target::{Target, mock::Mock},
 };
 use breakeven_measurement::{
-    FailureCause, Finding, Fraction, LatencySeries, Lengths, Quantile, RequestRate, Segment, Shard, Slo,
-    Verdict, Workload, level::ArrivalProcess, run::Status,
+    FailureCause, Finding, Fraction, LatencySeries, Lengths, Metric, Quantile, RequestRate, Segment, Shard,
+    Slo, Verdict, Workload, level::ArrivalProcess, run::Status,
 };
 use tokio::sync::watch;
 
@@ -53,6 +53,7 @@ fn plan(slo: Slo) -> RunPlan {
         pacing: Pacing::Timer,
         most_in_flight: None,
         shard: None,
+        repeats: breakeven_bench::Repeating::ONCE,
     }
 }
 
@@ -232,6 +233,58 @@ async fn cancelling_keeps_what_finished_and_says_so() {
     assert_eq!(cut.validity.verdict, Verdict::Invalid);
     assert!(cut.validity.findings.contains(&Finding::Interrupted));
     assert!(cut.overall.completed > 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeated_levels_add_up_and_tell_what_another_run_may_show() {
+    let target: Arc<dyn Target> = Arc::new(Mock::new(MS * 300, MS * 20, 4));
+    let mut plan = plan(slo(1_000, 0.9));
+    plan.rates = Some([2.0, 5.0, 12.0].map(|r| RequestRate::new(r).unwrap()));
+    plan.repeats.least = 4.try_into().unwrap();
+    let mut single = Vec::new();
+    let outcome = run(&target, &plan, source(), None, never(), &mut |event| {
+        if let breakeven_bench::RunEvent::LevelFinished(level) = event {
+            single.push(*level);
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(outcome.repeats.map(|repeats| repeats.runs), Some(4));
+    assert_eq!(single.len(), 12);
+    for level in &outcome.levels {
+        let runs: Vec<_> = single.iter().filter(|run| run.name == level.name).collect();
+        assert_eq!(level.overall.scheduled, runs.iter().map(|run| run.overall.scheduled).sum::<u64>());
+        assert_eq!(level.window, runs.iter().map(|run| run.window).sum::<Duration>());
+        assert!(runs.windows(2).all(|pair| pair[0].overall != pair[1].overall), "each has its own schedule");
+        let goodput = level.headline(Metric::Goodput).unwrap();
+        assert_eq!(goodput.estimate, level.overall.goodput().map(Fraction::get));
+        let own: Vec<_> = runs.iter().map(|run| run.overall.goodput().map(Fraction::get)).collect();
+        assert_eq!(goodput.runs.iter().map(|run| run.value).collect::<Vec<_>>(), own);
+    }
+    let expected = &outcome.levels[1];
+    let ttft = expected.headline(Metric::TtftP95).unwrap();
+    let (low, high) = ttft.between_runs.and_then(|span| span.low.zip(span.high)).unwrap();
+    let values: Vec<f64> = ttft.runs.iter().filter_map(|run| run.value).collect();
+    let mean = values.iter().sum::<f64>() / 4.0;
+    assert!(low < mean && mean < high && high - low > 0.0, "{ttft:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn levels_repeat_until_their_intervals_are_narrow_or_the_time_is_used() {
+    let target: Arc<dyn Target> = Arc::new(Mock::new(MS * 300, MS * 20, 4));
+    let mut plan = plan(slo(1_000, 0.9));
+    plan.rates = Some([2.0, 6.0, 8.0].map(|r| RequestRate::new(r).unwrap()));
+    let budget = Duration::from_secs(24 * 3_600);
+    let mut runs = async |width: f64, budget: Duration| {
+        plan.repeats.until = Some(Until { width, budget });
+        run(&target, &plan, source(), None, never(), &mut |_| ()).await.unwrap().repeats.unwrap()
+    };
+    let wide = runs(0.5, budget).await;
+    let narrow = runs(0.08, budget).await;
+    assert!(wide.runs < narrow.runs && narrow.widest.unwrap() <= 0.08, "{wide:?} {narrow:?}");
+    let cut = runs(1e-9, Duration::from_secs(3_000)).await;
+    // Three levels of 300 s and their drains are a little over 900 s.
+    assert!(cut.runs == 3 && cut.widest.unwrap() > 1e-9, "{cut:?}");
 }
 
 #[tokio::test(start_paused = true)]

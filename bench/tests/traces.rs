@@ -136,6 +136,7 @@ async fn a_level_replays_the_trace_with_its_lengths() {
         pacing: Pacing::Timer,
         most_in_flight: None,
         shard: None,
+        repeats: breakeven_bench::Repeating::ONCE,
     };
     let target: Arc<dyn Target> = Arc::new(Mock::new(ms(50), ms(2), 10_000));
     let source = RequestSource::lengths_only(&workload, 1);

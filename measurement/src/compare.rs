@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use crate::{
+    headline::Headline,
     interval::{self, Interval},
-    level::{LevelName, LevelResult, LoadResult},
+    level::{LevelName, LevelResult},
+    metric::{Metric, Unit},
     run::{Measurement, Status},
     search::CapacityEstimate,
     validity::Verdict as Validity,
@@ -14,111 +16,6 @@ use crate::{
 pub const JOINT_ALPHA: f64 = 0.05;
 /// Rates further apart than this are another load.
 const SAME_RATE: f64 = 0.01;
-
-/// What is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Highest rate under the SLO.
-    Capacity,
-    /// Requests within every SLO target of all scheduled.
-    Goodput,
-    /// Requests not completed of all scheduled.
-    Failed,
-    /// first token − scheduled, failures as +infinity.
-    TtftP50,
-    /// The same at the 95th percentile.
-    TtftP95,
-    /// The same at the 99th percentile.
-    TtftP99,
-    /// Time per output token of completed requests.
-    TpotP50,
-    /// The same at the 95th percentile.
-    TpotP95,
-    /// last token − scheduled, failures as +infinity.
-    E2eP50,
-    /// The same at the 95th percentile.
-    E2eP95,
-}
-
-impl Metric {
-    const OF_LEVELS: [Self; 9] = [
-        Self::Goodput,
-        Self::Failed,
-        Self::TtftP50,
-        Self::TtftP95,
-        Self::TtftP99,
-        Self::TpotP50,
-        Self::TpotP95,
-        Self::E2eP50,
-        Self::E2eP95,
-    ];
-
-    /// How it is called in a table.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Capacity => "capacity",
-            Self::Goodput => "goodput",
-            Self::Failed => "failed",
-            Self::TtftP50 => "TTFT p50",
-            Self::TtftP95 => "TTFT p95",
-            Self::TtftP99 => "TTFT p99",
-            Self::TpotP50 => "TPOT p50",
-            Self::TpotP95 => "TPOT p95",
-            Self::E2eP50 => "E2E p50",
-            Self::E2eP95 => "E2E p95",
-        }
-    }
-
-    /// What its values are and how a change of it is stated.
-    pub fn unit(self) -> Unit {
-        match self {
-            Self::Capacity => Unit::RequestsPerSecond,
-            Self::Goodput | Self::Failed => Unit::Share,
-            Self::TtftP50
-            | Self::TtftP95
-            | Self::TtftP99
-            | Self::TpotP50
-            | Self::TpotP95
-            | Self::E2eP50
-            | Self::E2eP95 => Unit::Seconds,
-        }
-    }
-
-    fn more_is_better(self) -> bool {
-        matches!(self, Self::Capacity | Self::Goodput)
-    }
-
-    fn of(self, load: &LoadResult, alpha: f64) -> Option<Interval> {
-        let quantile = |series, q| interval::quantile(series, q, alpha);
-        match self {
-            Self::Capacity => None,
-            Self::Goodput => interval::proportion(load.within_slo, load.scheduled, alpha),
-            Self::Failed => {
-                interval::proportion(load.scheduled.saturating_sub(load.completed), load.scheduled, alpha)
-            }
-            Self::TtftP50 => quantile(&load.ttft, 0.5),
-            Self::TtftP95 => quantile(&load.ttft, 0.95),
-            Self::TtftP99 => quantile(&load.ttft, 0.99),
-            Self::TpotP50 => quantile(&load.tpot, 0.5),
-            Self::TpotP95 => quantile(&load.tpot, 0.95),
-            Self::E2eP50 => quantile(&load.e2e, 0.5),
-            Self::E2eP95 => quantile(&load.e2e, 0.95),
-        }
-    }
-}
-
-/// What a metric's values are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Seconds; a change is relative, as a share of A's value.
-    Seconds,
-    /// From 0 to 1; a change is the difference of the shares.
-    Share,
-    /// Requests per second; a change is relative.
-    RequestsPerSecond,
-}
 
 /// What a row shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -295,7 +192,7 @@ pub fn compare(
             ));
         }
         for metric in Metric::OF_LEVELS {
-            let (of_a, of_b) = (metric.of(&a.overall, alpha), metric.of(&b.overall, alpha));
+            let (of_a, of_b) = (interval_of(metric, a, alpha), interval_of(metric, b, alpha));
             if of_a.is_none() && of_b.is_none() {
                 continue;
             }
@@ -358,6 +255,13 @@ fn capacity_interval(capacity: &CapacityEstimate) -> Interval {
         low: capacity.low.map_or(0.0, |low| low.per_second().min(estimate)),
         high: capacity.high.map_or(f64::INFINITY, |high| high.per_second().max(estimate)),
     }
+}
+
+/// The interval within the run, widened where the runs of a repeated level differ by more than it allows for.
+fn interval_of(metric: Metric, level: &LevelResult, alpha: f64) -> Option<Interval> {
+    let within = metric.of(&level.overall, alpha)?;
+    let factor = level.headline(metric).and_then(Headline::scatter).map_or(1.0, |scatter| scatter.max(1.0));
+    Some(within.widened(factor))
 }
 
 fn same_load(a: &LevelResult, b: &LevelResult) -> bool {

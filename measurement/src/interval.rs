@@ -3,7 +3,7 @@
 //! None of them resamples, so the same files always give the same interval. All take requests as independent of one
 //! another; docs/METHOD.md says what that leaves out.
 
-use statrs::distribution::{Binomial, DiscreteCDF as _};
+use statrs::distribution::{Binomial, ContinuousCDF as _, DiscreteCDF as _, StudentsT};
 
 use crate::{
     search::wilson_interval,
@@ -20,6 +20,35 @@ pub struct Interval {
     pub low: f64,
     /// Upper end.
     pub high: f64,
+}
+
+impl Interval {
+    /// Its ends `factor` times as far from the estimate; unbounded ends stay so.
+    #[must_use]
+    pub fn widened(self, factor: f64) -> Self {
+        let end = |end: f64| {
+            if end.is_finite() && self.estimate.is_finite() {
+                self.estimate + (end - self.estimate) * factor
+            } else {
+                end
+            }
+        };
+        Self { estimate: self.estimate, low: end(self.low), high: end(self.high) }
+    }
+}
+
+/// The mean of a figure over independent runs with Student's t interval, at confidence `1 − alpha`; `None` of fewer than two runs and
+/// where one is infinite.
+pub fn mean_of_runs(values: &[f64], alpha: f64) -> Option<Interval> {
+    let n = values.len() as f64;
+    if values.len() < 2 || values.iter().any(|value| !value.is_finite()) {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let t = StudentsT::new(0.0, 1.0, n - 1.0).ok()?.inverse_cdf(1.0 - alpha / 2.0);
+    let half = t * (variance / n).sqrt();
+    Some(Interval { estimate: mean, low: mean - half, high: mean + half })
 }
 
 /// A share of a count with its Wilson interval, at confidence `1 − alpha`; `None` of nothing.
@@ -149,6 +178,18 @@ mod tests {
             let rank = |seconds: f64| format!("{:.0}", seconds * 1e9);
             assert_eq!((rank(found.low).as_str(), rank(found.high).as_str()), (low, high));
         }
+    }
+
+    #[test]
+    fn the_mean_of_runs_matches_a_textbook() {
+        // NIST/SEMATECH e-Handbook of Statistical Methods, 7.2.2: t(0.975) of 4 degrees of freedom is 2.776, of 1 is 12.706.
+        let found = mean_of_runs(&[1.0, 2.0, 3.0, 4.0, 5.0], 0.05).unwrap();
+        let half = 2.776 * 2.5f64.sqrt() / 5.0f64.sqrt();
+        assert!((found.estimate - 3.0).abs() < 1e-12 && (found.high - 3.0 - half).abs() < 1e-3, "{found:?}");
+        let two = mean_of_runs(&[1.0, 3.0], 0.05).unwrap();
+        assert!((two.high - 2.0 - 12.706).abs() < 1e-3, "{two:?}");
+        assert_eq!(mean_of_runs(&[1.0], 0.05), None);
+        assert_eq!(mean_of_runs(&[1.0, f64::INFINITY], 0.05), None);
     }
 
     #[test]

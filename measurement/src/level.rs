@@ -7,6 +7,8 @@ use breakeven_models::Tokens;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    headline::Headline,
+    metric::Metric,
     quantity::{Fraction, RequestRate, seconds},
     series::LatencySeries,
     validity::Validity,
@@ -268,6 +270,16 @@ impl Rates {
             output_tokens_per_second: load.output_tokens.0 as f64 / seconds,
         })
     }
+
+    /// The rates of two generators together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            offered_per_second: self.offered_per_second + other.offered_per_second,
+            achieved_per_second: self.achieved_per_second + other.achieved_per_second,
+            goodput_per_second: self.goodput_per_second + other.goodput_per_second,
+            output_tokens_per_second: self.output_tokens_per_second + other.output_tokens_per_second,
+        }
+    }
 }
 
 /// What one traffic segment saw.
@@ -311,15 +323,16 @@ pub struct LevelResult {
     pub arrivals: ArrivalProcess,
     /// Rate asked for, of all generators together.
     pub target_rate: RequestRate,
-    /// Seconds of load before the window began.
+    /// Seconds of load before the window began; of several runs the longest.
     #[serde(rename = "warmup_seconds", with = "seconds")]
     #[schemars(with = "f64")]
     pub warmup: Duration,
-    /// Seconds from the end of warm-up to the end of the schedule.
+    /// Seconds from the end of warm-up to the end of the schedule: the sum of a level's repeated runs, the longest of generators side by
+    /// side.
     #[serde(rename = "window_seconds", with = "seconds")]
     #[schemars(with = "f64")]
     pub window: Duration,
-    /// Rates over the window; absent where the window is empty.
+    /// Rates over the window; absent where the window is empty. Of generators side by side, the sum of each one's over its own.
     pub rates: Option<Rates>,
     /// All requests of the window.
     pub overall: LoadResult,
@@ -329,9 +342,17 @@ pub struct LevelResult {
     pub resources: Resources,
     /// Whether to believe it.
     pub validity: Validity,
+    /// The headline figures with their intervals; none in files of earlier versions, of few requests, and of merged generators.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headlines: Vec<Headline>,
 }
 
 impl LevelResult {
+    /// A headline figure with its intervals.
+    pub fn headline(&self, metric: Metric) -> Option<&Headline> {
+        self.headlines.iter().find(|headline| headline.metric == metric)
+    }
+
     /// Energy of a completed request, in joules.
     pub fn joules_per_request(&self) -> Option<f64> {
         self.joules_per(self.overall.completed)

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`run`] | the whole file: machine, model, target, levels, search |
 //! | [`level`] | one load level, overall and by traffic segment |
+//! | [`headline`], [`metric`] | the figures a level is judged by, and their intervals within a run and between runs |
+//! | [`repeats`] | the runs of a level that was measured several times, as one |
 //! | [`series`] | one latency series as an HdrHistogram, failures as +infinity |
 //! | [`hlog`] | latency series as an HdrHistogram interval log |
 //! | [`search`] | the search for the highest rate under the SLO |
@@ -20,13 +22,17 @@
 
 pub mod compare;
 pub mod file;
+mod findings;
+pub mod headline;
 pub mod hlog;
 pub mod import;
 pub mod interval;
 mod least_squares;
 pub mod level;
 pub mod merge;
+pub mod metric;
 pub mod quantity;
+pub mod repeats;
 pub mod run;
 pub mod search;
 pub mod self_check;
@@ -40,8 +46,11 @@ pub mod sweep;
 pub mod validity;
 pub mod workload;
 
+pub use headline::Headline;
 pub use level::{FailureCause, LevelName, LevelResult, LoadResult};
+pub use metric::Metric;
 pub use quantity::{Fraction, RequestRate};
+pub use repeats::Repeats;
 pub use run::Measurement;
 pub use search::{CapacityEstimate, SearchRecord};
 pub use self_check::SelfCheck;

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 use breakeven_models::{ModelRecord, facts::WeightsOrigin};
 
 use crate::{
+    findings::findings_of_all,
     level::{LevelResult, Rates, Resources, SegmentResult},
     quantity::RequestRate,
     run::{Generator, Measurement, Status, Target},
@@ -93,8 +94,13 @@ pub fn merge(parts: &[Part<'_>]) -> Result<Measurement, MergeError> {
     let mut merged = first.measurement.clone();
     for (index, level) in merged.levels.iter_mut().enumerate() {
         let of_others = others.iter().filter_map(|part| part.measurement.levels.get(index));
+        let same_windows = of_others.clone().all(|other| other.window == level.window);
         for other in of_others {
             add_level(level, other, sharded);
+        }
+        if same_windows {
+            // Exactly, whatever the order of the parts.
+            level.rates = Rates::over(&level.overall, level.window);
         }
         finish_level(level, apart);
     }
@@ -227,8 +233,9 @@ fn check_same(first: &Part<'_>, other: &Part<'_>) -> Result<(), MergeError> {
     for (la, lb) in a.levels.iter().zip(&b.levels) {
         let what = |field: &str| format!("{field} of level {}", la.name);
         same(&la.arrivals, &lb.arrivals).map_err(|(a, b)| differ(&what("arrivals"), a, b))?;
-        same(&la.warmup, &lb.warmup).map_err(|(a, b)| differ(&what("warm-up"), a, b))?;
+        // Whole runs end their warm-up where each of them settled; shards see a part of the series, so theirs is given.
         if of(a) != "whole" {
+            same(&la.warmup, &lb.warmup).map_err(|(a, b)| differ(&what("warm-up"), a, b))?;
             same(&la.target_rate, &lb.target_rate).map_err(|(a, b)| differ(&what("rate"), a, b))?;
             same(&la.window, &lb.window).map_err(|(a, b)| differ(&what("window"), a, b))?;
         }
@@ -258,14 +265,20 @@ fn add_level(into: &mut LevelResult, other: &LevelResult, sharded: bool) {
         name: _,
         arrivals: _,
         target_rate,
-        warmup: _,
+        warmup,
         window,
-        rates: _,
+        rates,
         overall,
         segments,
         resources,
         validity,
+        headlines: _,
     } = other;
+    // They come from attempts, which are no longer at hand.
+    into.headlines = Vec::new();
+    // Of equal windows this is the rate of all counts; where each run's began when it settled, each has its own.
+    into.rates = into.rates.zip(*rates).map(|(a, b)| a.plus(&b));
+    into.warmup = into.warmup.max(*warmup);
     if !sharded {
         let sum = into.target_rate.per_second() + target_rate.per_second();
         into.target_rate = RequestRate::new(sum).unwrap_or(into.target_rate);
@@ -299,8 +312,7 @@ fn add_resources(a: &Resources, b: &Resources) -> Resources {
 }
 
 fn finish_level(level: &mut LevelResult, apart: Duration) {
-    level.rates = Rates::over(&level.overall, level.window);
-    let mut findings = merged_findings(level);
+    let mut findings = findings_of_all(level);
     if apart > level.warmup {
         findings.push(Finding::GeneratorsApart {
             apart_seconds: apart.as_secs_f64(),
@@ -309,61 +321,4 @@ fn finish_level(level: &mut LevelResult, apart: Duration) {
         });
     }
     level.validity = findings.into();
-}
-
-/// The findings of all parts, each kind once: judged anew on the merged counts where counts decide, else the worst.
-fn merged_findings(level: &LevelResult) -> Vec<Finding> {
-    let mut kept: Vec<Finding> = Vec::new();
-    for finding in &level.validity.findings {
-        let finding = match finding.clone() {
-            Finding::TooFewSamples { quantile, needed, .. } => {
-                let samples = level.overall.scheduled;
-                if samples >= needed {
-                    continue;
-                }
-                Finding::TooFewSamples { quantile, samples, needed }
-            }
-            Finding::NothingCompleted if level.overall.completed > 0 => continue,
-            // Judged anew from the generators' starts.
-            Finding::GeneratorsApart { .. } => continue,
-            other => other,
-        };
-        let same = kept.iter_mut().find(|k| same_kind(k, &finding));
-        match same {
-            None => kept.push(finding),
-            Some(earlier) => *earlier = worse(earlier, &finding),
-        }
-    }
-    kept
-}
-
-fn same_kind(a: &Finding, b: &Finding) -> bool {
-    match (a, b) {
-        (Finding::TooFewSamples { quantile: a, .. }, Finding::TooFewSamples { quantile: b, .. }) => {
-            a.total_cmp(b).is_eq()
-        }
-        _ => std::mem::discriminant(a) == std::mem::discriminant(b),
-    }
-}
-
-fn worse(a: &Finding, b: &Finding) -> Finding {
-    let measure = |finding: &Finding| match finding {
-        Finding::GeneratorLate { send_lag_p99_seconds, limit_seconds } => {
-            send_lag_p99_seconds / limit_seconds
-        }
-        Finding::NotStationary { first_half_ttft_p50_seconds, second_half_ttft_p50_seconds } => {
-            second_half_ttft_p50_seconds.map_or(f64::INFINITY, |second| second / first_half_ttft_p50_seconds)
-        }
-        Finding::TokenCountsDisagree { share }
-        | Finding::UndeclaredCacheHits { share }
-        | Finding::CpuStolen { share } => share.get(),
-        _ => 0.0,
-    };
-    match (a, b) {
-        (Finding::ArrivalsMissed { missed: a }, Finding::ArrivalsMissed { missed: b }) => {
-            Finding::ArrivalsMissed { missed: a.saturating_add(*b) }
-        }
-        _ if measure(b) > measure(a) => b.clone(),
-        _ => a.clone(),
-    }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     import::Imported,
     level::{LevelName, LevelResult},
+    repeats::Repeats,
     search::SearchRecord,
     self_check::SelfCheck,
     shard::Shard,
@@ -109,6 +110,9 @@ pub struct Measurement {
     pub merged_from: Vec<Generator>,
     /// The search for the highest rate under the SLO; absent where rates were given.
     pub search: Option<SearchRecord>,
+    /// How often the levels ran, where that was more than once; each level is then that of all its runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Repeats>,
     /// The load levels that ran, lightest first.
     pub levels: Vec<LevelResult>,
     /// The throughput/latency curve, where a sweep was asked for.

@@ -6,7 +6,8 @@ mod support;
 
 use breakeven_measurement::{
     CapacityEstimate, Finding, LevelName, Measurement, RequestRate, SearchRecord,
-    compare::{CompareError, CompareOptions, Comparison, Metric, Row, Verdict, compare},
+    compare::{CompareError, CompareOptions, Comparison, Row, Verdict, compare},
+    metric::Metric,
     run::Status,
 };
 use support::{level, measurement};

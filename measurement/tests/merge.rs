@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use breakeven_measurement::{
     Finding, LevelName, Measurement, RequestRate, Shard,
+    level::Rates,
     merge::{MergeError, Part, merge},
     run::Status,
 };
@@ -31,6 +32,25 @@ fn sent(fates: &[Fate], shard: Option<Shard>) -> Measurement {
 
 fn shards(fates: &[Fate], of: u32) -> Vec<Measurement> {
     (0..of).map(|i| sent(fates, Some(Shard::new(i, of).unwrap()))).collect()
+}
+
+#[test]
+fn generators_that_settled_at_different_times_add_up() {
+    let fates = [(0, Some(5_000_000)); 90];
+    let mut early = sent(&fates, None);
+    let mut late = sent(&fates, None);
+    (early.seed, late.seed) = (1, 2);
+    "other".clone_into(&mut late.run_id);
+    // Ten seconds of schedule: warm-up of one second and of four, and as many requests in either window.
+    late.levels[0].warmup = Duration::from_secs(4);
+    late.levels[0].window = Duration::from_secs(6);
+    late.levels[0].rates = Rates::over(&late.levels[0].overall, late.levels[0].window);
+    let offered = |m: &Measurement| m.levels[0].rates.unwrap().offered_per_second;
+    let sum = offered(&early) + offered(&late);
+    let merged = parts(&[early, late]).unwrap();
+    // 90 in 9 s and 90 in 6 s are 25 a second together, and not the 20 of 180 in 9 s.
+    assert!((offered(&merged) - 25.0).abs() < 1e-9 && (sum - 25.0).abs() < 1e-9, "{}", offered(&merged));
+    assert_eq!((merged.levels[0].warmup, merged.levels[0].overall.scheduled), (Duration::from_secs(4), 180));
 }
 
 proptest! {

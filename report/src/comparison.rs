@@ -1,6 +1,9 @@
 //! A comparison of two measurements, for a terminal or a pull request.
 
-use breakeven_measurement::compare::{Comparison, Metric, Row, Unit, Verdict};
+use breakeven_measurement::{
+    compare::{Comparison, Row, Verdict},
+    metric::{Metric, Unit},
+};
 
 use crate::{
     format::{self, ABSENT},

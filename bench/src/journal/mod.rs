@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::drive::Attempt;
 
 pub use read::{Entries, ReadError};
-pub use resume::{Kept, ResumeError};
+pub use resume::{Kept, KeptLevel, ResumeError};
 pub use write::{Journal, JournalError, Sink};
 
 /// The format this version writes.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use breakeven_measurement::{LevelName, LevelResult};
 use serde_json::Value;
 
+use crate::bootstrap::{RequestFigures, figures_of};
+
 use super::{Entries, Entry, Header, JournalError, ReadError, Searched};
 
 /// Differences that a refusal names.
@@ -15,18 +17,27 @@ const NAMED: usize = 4;
 pub struct Kept {
     /// The search, where it ended.
     pub searched: Option<Searched>,
-    /// Levels that ran to the end of their schedules.
-    pub levels: Vec<LevelResult>,
+    /// Runs of levels that reached the end of their schedules, in the order they did.
+    pub levels: Vec<KeptLevel>,
     /// Requests drawn so far: the next prompt must be none that the target has seen.
     pub requests: u64,
     /// Phases begun so far: the next schedule must be none that was run.
     pub phases: u64,
 }
 
+/// A run of a level that reached its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptLevel {
+    /// What it found.
+    pub result: LevelResult,
+    /// The requests of its window.
+    pub figures: Vec<RequestFigures>,
+}
+
 impl Kept {
-    /// The level of that name, where it ran to its end.
-    pub fn level(&self, name: LevelName) -> Option<&LevelResult> {
-        self.levels.iter().find(|level| level.name == name)
+    /// A run of the level of that name, counted from 0, where it reached its end.
+    pub fn level(&self, name: LevelName, run: u32) -> Option<&KeptLevel> {
+        self.levels.iter().filter(|level| level.result.name == name).nth(usize::try_from(run).ok()?)
     }
 }
 
@@ -69,6 +80,7 @@ pub(super) fn resume(path: &Path, header: &Header) -> Result<(Kept, Header, u64)
     }
     let mut kept = Kept::default();
     let mut phase = String::new();
+    let mut attempts = Vec::new();
     for entry in &mut entries {
         match entry? {
             Entry::Attempt(line) => {
@@ -76,11 +88,19 @@ pub(super) fn resume(path: &Path, header: &Header) -> Result<(Kept, Header, u64)
                 if line.phase != phase {
                     kept.phases += 1;
                     phase = line.phase;
+                    attempts.clear();
                 }
+                attempts.push(line.record);
             }
             Entry::Searched(searched) => kept.searched = Some(searched),
-            Entry::Level(level) => kept.levels.push(*level),
-            Entry::Header(_) | Entry::Resumed { .. } => phase.clear(),
+            Entry::Level(level) => {
+                let figures = figures_of(&attempts, level.warmup);
+                kept.levels.push(KeptLevel { result: *level, figures });
+            }
+            Entry::Header(_) | Entry::Resumed { .. } => {
+                phase.clear();
+                attempts.clear();
+            }
         }
     }
     Ok((kept, earlier, entries.whole_bytes()))

@@ -73,6 +73,7 @@ pub(crate) fn level(name: LevelName, rate: f64, fates: impl Iterator<Item = Fate
     }
     let window = Duration::from_secs(9);
     LevelResult {
+        headlines: Vec::new(),
         name,
         arrivals: ArrivalProcess::Poisson,
         target_rate: RequestRate::new(rate).unwrap(),
@@ -119,6 +120,7 @@ pub(crate) fn measurement(run_id: &str, shard: Option<Shard>, levels: Vec<LevelR
         shard,
         sweep: vec![],
         steps: None,
+        repeats: None,
         imported: None,
         self_check: None,
         merged_from: vec![],

@@ -1,6 +1,6 @@
 //! Values as people type them, parsed once into types that cannot hold nonsense.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use breakeven_hardware::Usd;
 use serde::{Deserialize, Deserializer, de};
@@ -35,9 +35,7 @@ impl<'de> Deserialize<'de> for TextDuration {
                 f.write_str(DURATION)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<TextDuration, E> {
-                parse_duration(text)
-                    .map(TextDuration)
-                    .ok_or_else(|| E::custom(format!("expected {DURATION}, found \"{text}\"")))
+                text.parse().map_err(E::custom)
             }
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<TextDuration, E> {
                 Err(E::custom(format!("expected {DURATION}, found {number} without a unit")))
@@ -47,6 +45,13 @@ impl<'de> Deserialize<'de> for TextDuration {
             }
         }
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl FromStr for TextDuration {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_duration(text).map(Self).ok_or_else(|| format!("expected {DURATION}, found \"{text}\""))
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) fn measurement(product: &Product, capacity: f64) -> Measurement {
         }
         let window = Duration::from_secs(100);
         LevelResult {
+            headlines: Vec::new(),
             name,
             arrivals: ArrivalProcess::Poisson,
             target_rate: rate(capacity * name.share_of_capacity()),
@@ -85,6 +86,7 @@ pub(crate) fn measurement(product: &Product, capacity: f64) -> Measurement {
         shard: None,
         sweep: vec![],
         steps: None,
+        repeats: None,
         imported: None,
         self_check: None,
         merged_from: vec![],
