@@ -8,8 +8,9 @@ use breakeven_bench::{
 };
 use breakeven_hardware::detect;
 use breakeven_measurement::{
-    Measurement, RequestRate, SweepPoint, file,
+    Finding, Measurement, RequestRate, SweepPoint, file,
     run::{FORMAT, Status, Target as TargetRecord},
+    self_check::NEAR_CEILING,
 };
 use breakeven_planner::Product;
 use tokio::{runtime::Runtime, sync::watch};
@@ -72,6 +73,13 @@ pub(crate) fn measure_watched(
 ) -> Result<Measurement> {
     let Watcher { tell, stop } = watcher;
     let rates = rates(&measuring.rates)?;
+    if let Some(total) = measuring.time {
+        anyhow::ensure!(
+            total.0 >= Duration::from_secs(1),
+            "--time: expected 1 s or more, found {} s",
+            total.0.as_secs_f64()
+        );
+    }
     let (arrivals, trace) = measuring.load.process()?;
     let machine = detect();
     console::note(&format!("Machine: {}", hardware::line(&machine)));
@@ -85,7 +93,11 @@ pub(crate) fn measure_watched(
         workload: workload.clone(),
         slo: product.slo(),
         rates,
-        durations: if measuring.quick { Durations::QUICK } else { Durations::STANDARD },
+        durations: match measuring.time {
+            Some(total) => Durations::scaled_to(total.0),
+            None if measuring.quick => Durations::QUICK,
+            None => Durations::STANDARD,
+        },
         arrivals,
         trace,
         seed,
@@ -124,8 +136,10 @@ pub(crate) fn measure_watched(
         .await;
         let Some(plan) = sweep_plan.filter(|_| outcome.is_ok()) else { return (outcome, Vec::new()) };
         let mut show = |point: &SweepPoint| bars.say(&load::sweep_line(point));
-        let points = sweep(&subject.target, &plan, &mut of_sweep, &stopped, &mut show).await;
-        (outcome, points)
+        match sweep(&subject.target, &plan, &mut of_sweep, Some(&mut journal), &stopped, &mut show).await {
+            Ok(points) => (outcome, points),
+            Err(fault) => (Err(fault.into()), Vec::new()),
+        }
     });
     bars.finish();
     policy::say_spent(meter.as_deref());
@@ -152,6 +166,17 @@ pub(crate) fn measure_watched(
         Status::Complete => runtime.block_on(self_check::quietly()),
         Status::Incomplete { .. } => None,
     };
+    if let Some(check) = &self_check {
+        for level in &mut outcome.levels {
+            let over_http = matches!(subject.record, TargetRecord::Endpoint { .. });
+            let share = level.rates.map_or(0.0, |rates| check.share_of_ceiling(&rates, over_http));
+            if share > NEAR_CEILING {
+                let mut findings = level.validity.findings.clone();
+                findings.push(Finding::NearGeneratorCeiling { share });
+                level.validity = findings.into();
+            }
+        }
+    }
     let measurement = Measurement {
         format: FORMAT.to_owned(),
         run_id,

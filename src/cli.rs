@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use breakeven_measurement::Shard;
+use breakeven_planner::product::TextDuration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
@@ -265,6 +266,9 @@ pub(crate) struct Measuring {
     /// About 30 seconds instead of two minutes, with wider error bars
     #[arg(long)]
     pub(crate) quick: bool,
+    /// About how long search and levels take in all (`10min`), instead of two minutes
+    #[arg(long, value_name = "TIME", conflicts_with = "quick")]
+    pub(crate) time: Option<TextDuration>,
     /// Requests per second of baseline, expected and stress, instead of a search
     #[arg(long, value_delimiter = ',', num_args = 1, value_name = "LOW,MIDDLE,HIGH")]
     pub(crate) rates: Vec<f64>,

@@ -6,9 +6,14 @@ use anyhow::{Context as _, Result, bail};
 use breakeven_bench::{
     launch::Server,
     requests::RequestSource,
-    target::http::{Api, ApiKey, Client, Endpoint, HttpTarget, Sending, Wording, first_model, prompt::Words},
+    target::{
+        Target,
+        counted::{Count, Counted},
+        http::{Api, ApiKey, Client, Endpoint, HttpTarget, Sending, Wording, first_model, prompt::Words},
+    },
 };
 use breakeven_measurement::{Workload, run::Target as TargetRecord};
+use breakeven_models::inference::tokenizer::TextCodec;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
@@ -33,6 +38,10 @@ pub(crate) struct EndpointArguments {
     /// JSON object laid over each request's body; null takes a field out (`ignore_eos` is sent to http:// servers)
     #[arg(long, value_name = "JSON", requires = "target")]
     pub(crate) extra_body: Option<String>,
+    /// tokenizer.json or GGUF file of the target's model: prompts get the lengths that were asked for, and answers are counted by it
+    /// where the server sends no usage record, and beside it where it does
+    #[arg(long, value_name = "FILE", requires = "target")]
+    pub(crate) tokenizer: Option<PathBuf>,
     /// Command that starts the server; it is stopped at the end, on Ctrl-C and on errors
     #[arg(long, value_name = "COMMAND", requires = "target")]
     pub(crate) launch: Option<String>,
@@ -50,9 +59,12 @@ pub(crate) enum ApiChoice {
     Completions,
 }
 
+/// Turns a text into tokens, or says why not.
+type Encode = Box<dyn Fn(&str) -> Result<Vec<u32>, String>>;
+
 /// An endpoint ready to be driven.
 pub(crate) struct Ready {
-    pub(crate) target: Arc<HttpTarget>,
+    pub(crate) target: Arc<dyn Target>,
     pub(crate) source: RequestSource,
     pub(crate) record: TargetRecord,
     /// Stops the server when dropped, where we started it.
@@ -96,13 +108,33 @@ impl EndpointArguments {
             },
         };
         console::note(&format!("Target: {model} at {endpoint}"));
-        let words = Arc::new(Words::default());
-        let source = RequestSource::new(workload, seed, &|text| Ok(words.encode(text)))?;
+        let (encode, wording, count) = self.text()?;
+        let source = RequestSource::new(workload, seed, &*encode)?;
         let sending = Sending { api: self.api.into(), model: model.clone(), extra_body };
-        let wording: Wording = Arc::new(move |tokens| words.decode(tokens));
-        let target = HttpTarget::new(client, sending, Arc::clone(&wording));
+        let target: Arc<dyn Target> = Arc::new(HttpTarget::new(client, sending, Arc::clone(&wording)));
+        let target = match count {
+            Some(count) => Arc::new(Counted { target, count }),
+            None => target,
+        };
         let record = TargetRecord::Endpoint { url: endpoint.to_string(), model };
-        Ok(Ready { target: Arc::new(target), source, record, server, wording })
+        Ok(Ready { target, source, record, server, wording })
+    }
+
+    /// How prompts become tokens and text: by the target's own tokenizer, which then counts answers too, else by words.
+    fn text(&self) -> Result<(Encode, Wording, Option<Count>)> {
+        let Some(path) = &self.tokenizer else {
+            let words = Arc::new(Words::default());
+            let encoding = Arc::clone(&words);
+            let encode: Encode = Box::new(move |text| Ok(encoding.encode(text)));
+            return Ok((encode, Arc::new(move |tokens| words.decode(tokens)), None));
+        };
+        let codec = Arc::new(TextCodec::open(path).context("--tokenizer")?);
+        let (encoding, counting) = (Arc::clone(&codec), Arc::clone(&codec));
+        // Text that cannot be encoded is no token of ours: the server's count is then the one that differs.
+        let count: Count =
+            Arc::new(move |text| counting.encode(text, false).map_or(0, |tokens| tokens.len() as u64));
+        let encode: Encode = Box::new(move |text| encoding.encode(text, false));
+        Ok((encode, Arc::new(move |tokens| codec.decode(tokens)), Some(count)))
     }
 
     async fn launch(&self, command: &str, client: &Client, log: PathBuf) -> Result<Server> {

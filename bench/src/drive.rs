@@ -69,6 +69,9 @@ pub struct Attempt {
     pub output_tokens: u64,
     /// Who counted them.
     pub token_source: Option<breakeven_measurement::level::TokenSource>,
+    /// Answer tokens by our tokenizer, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer_tokens: Option<u64>,
     /// Gaps between chunks.
     #[serde(rename = "chunk_gaps_ns", with = "nanoseconds::list")]
     pub chunk_gaps: Vec<Duration>,

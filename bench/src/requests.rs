@@ -9,6 +9,9 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::{target::Answer, texts, trace::TokenLengths};
 
+/// Numbers from here on are those of a source beside the run's own.
+pub(crate) const BESIDE: u64 = 1_000_000_000;
+
 /// One request, ready to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
@@ -129,7 +132,7 @@ impl RequestSource {
             sentences: self.sentences.clone(),
             numerals: self.numerals.clone(),
             random: ChaCha8Rng::seed_from_u64(seed),
-            next_id: self.next_id + 1_000_000_000,
+            next_id: self.next_id + BESIDE,
         }
     }
 

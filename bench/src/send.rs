@@ -258,6 +258,7 @@ pub(crate) async fn attempt(
         cached_tokens: usage.map_or(0, |u| u.cached_tokens),
         output_tokens: usage.map_or(trace.tokens, |u| u.output_tokens),
         token_source: usage.map(|u| u.source),
+        tokenizer_tokens: trace.tokenizer_tokens,
         chunk_gaps: trace.chunk_gaps,
         failure,
         detail,

@@ -112,6 +112,7 @@ mod tests {
             cached_tokens: 0,
             output_tokens: answer,
             token_source: None,
+            tokenizer_tokens: None,
             chunk_gaps: Vec::new(),
             failure: None,
             detail: None,

@@ -9,7 +9,8 @@ use tokio::{
 };
 
 use crate::{
-    drive::Driven,
+    drive::{Attempt, Driven, Next},
+    journal::{Journal, JournalError},
     requests::{Request, RequestSource},
     send::{Lanes, Message, attempt},
     steady::fixed_warmup,
@@ -32,27 +33,60 @@ pub struct SweepPlan {
     pub timeout: Duration,
 }
 
-/// Runs a sweep, step by step. Ctrl-C arrives through `cancel`: finished steps are returned.
+/// Runs a sweep, step by step. Ctrl-C arrives through `cancel`: finished steps are returned. Steps that the journal kept are not run
+/// again.
+///
+/// # Errors
+/// Where records cannot be kept.
 pub async fn sweep(
     target: &Arc<dyn Target>,
     plan: &SweepPlan,
     source: &mut RequestSource,
+    mut journal: Option<&mut Journal>,
     cancel: &watch::Receiver<bool>,
     on_point: &mut (dyn FnMut(&SweepPoint) + Send),
-) -> Vec<SweepPoint> {
+) -> Result<Vec<SweepPoint>, JournalError> {
     let mut points = Vec::new();
+    let kept = journal.as_deref().map(|journal| journal.kept().clone()).unwrap_or_default();
+    for _ in 0..kept.requests_beside {
+        source.draw();
+    }
     for concurrency in &plan.concurrencies {
-        let mut draw = || source.draw();
-        let driven =
-            drive_closed(target, *concurrency, plan.step, plan.timeout, cancel.clone(), &mut draw).await;
-        if driven.cancelled {
-            break;
-        }
-        let point = point_of(*concurrency, plan, &driven);
+        let of_before = kept.sweep.iter().find(|point| point.concurrency == *concurrency);
+        let point = if let Some(point) = of_before {
+            point.clone()
+        } else {
+            let phase = format!("in flight {concurrency}");
+            let mut fault = None;
+            let mut draw = || source.draw();
+            let mut keep = |attempt: &Attempt| match journal.as_deref_mut().map(|j| j.append(&phase, attempt))
+            {
+                Some(Err(error)) => {
+                    fault.get_or_insert(error);
+                    Next::Stop
+                }
+                Some(Ok(())) | None => Next::Go,
+            };
+            let cancel = cancel.clone();
+            let driven =
+                drive_closed(target, *concurrency, plan.step, plan.timeout, cancel, &mut draw, &mut keep)
+                    .await;
+            if let Some(fault) = fault {
+                return Err(fault);
+            }
+            if driven.cancelled {
+                break;
+            }
+            let point = point_of(*concurrency, plan, &driven);
+            if let Some(journal) = journal.as_deref_mut() {
+                journal.swept(&point)?;
+            }
+            point
+        };
         on_point(&point);
         points.push(point);
     }
-    points
+    Ok(points)
 }
 
 fn point_of(concurrency: u32, plan: &SweepPlan, driven: &Driven) -> SweepPoint {
@@ -73,7 +107,7 @@ fn point_of(concurrency: u32, plan: &SweepPlan, driven: &Driven) -> SweepPoint {
     }
 }
 
-/// Keeps `concurrency` requests in flight for `length`, then waits for the last ones.
+/// Keeps `concurrency` requests in flight for `length`, then waits for the last ones. `on_attempt` sees each as it ends, and may stop it.
 pub async fn drive_closed(
     target: &Arc<dyn Target>,
     concurrency: u32,
@@ -81,6 +115,7 @@ pub async fn drive_closed(
     timeout: Duration,
     mut cancel: watch::Receiver<bool>,
     draw: &mut (dyn FnMut() -> Request + Send),
+    on_attempt: &mut (dyn FnMut(&Attempt) -> Next + Send),
 ) -> Driven {
     let start = Instant::now();
     let (messages, mut arriving) = mpsc::unbounded_channel();
@@ -123,6 +158,10 @@ pub async fn drive_closed(
                 let Some(message) = message else { break };
                 let Message::Ended(attempt) = message else { continue };
                 in_flight -= 1;
+                if on_attempt(&attempt) == Next::Stop && !driven.cancelled {
+                    driven.cancelled = true;
+                    stop.send_replace(Some(FailureCause::Interrupted));
+                }
                 driven.attempts.push(*attempt);
                 if !driven.cancelled && Instant::now() < start + length {
                     send(draw());

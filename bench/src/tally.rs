@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use breakeven_measurement::{LoadResult, Slo, Workload, level::SegmentResult};
+use breakeven_measurement::{
+    LoadResult, Slo, Workload,
+    level::{SegmentResult, TokenSource},
+};
 
-use crate::drive::Attempt;
+use crate::{drive::Attempt, target::counted::disagree};
 
 /// TTFT, TPOT and E2E of a completed attempt that streamed at least one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,10 @@ pub fn add(load: &mut LoadResult, attempt: &Attempt, slo: &Slo) {
         load.input_tokens.0 += attempt.input_tokens;
         load.cached_input_tokens.0 += attempt.cached_tokens;
         load.output_tokens.0 += attempt.output_tokens;
+        if let (Some(TokenSource::Usage), Some(ours)) = (attempt.token_source, attempt.tokenizer_tokens) {
+            load.counts_checked += 1;
+            load.counts_disagreeing += u64::from(disagree(attempt.output_tokens, ours));
+        }
         if let Some(source) = attempt.token_source {
             *load.token_sources.entry(source).or_default() += 1;
         }

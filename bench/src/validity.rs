@@ -19,6 +19,8 @@ const STEAL_LIMIT: f64 = 0.02;
 const DRIFT_LIMIT: f64 = 1.5;
 /// Where MSER-5 finds no steady state, the halves may still differ by this much.
 const SETTLED_LIMIT: f64 = 1.1;
+/// Answers that server and tokenizer may count differently.
+const COUNTS_LIMIT: f64 = 0.02;
 /// Prompt tokens from an undeclared cache that may be chance.
 const CACHE_LIMIT: f64 = 0.02;
 
@@ -54,6 +56,7 @@ pub fn judge(
     }
     findings.extend(drift(driven, window_start, settling));
     findings.extend(undeclared_cache(overall, workload));
+    findings.extend(counts_disagree(overall));
     if let Some(steal) = resources.cpu_steal
         && steal.get() > STEAL_LIMIT
     {
@@ -108,6 +111,11 @@ fn drift(driven: &Driven, window_start: Duration, settling: Settling) -> Option<
         first_half_ttft_p50_seconds: before.as_secs_f64(),
         second_half_ttft_p50_seconds: (after != Duration::MAX).then_some(after.as_secs_f64()),
     })
+}
+
+fn counts_disagree(overall: &LoadResult) -> Option<Finding> {
+    let share = Fraction::of(overall.counts_disagreeing, overall.counts_checked)?;
+    (share.get() > COUNTS_LIMIT).then_some(Finding::TokenCountsDisagree { share })
 }
 
 fn undeclared_cache(overall: &LoadResult, workload: &Workload) -> Option<Finding> {

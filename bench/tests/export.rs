@@ -37,6 +37,7 @@ fn attempt(id: u64) -> Attempt {
         cached_tokens: 0,
         output_tokens: if failed { 0 } else { 4 },
         token_source: (!failed).then_some(TokenSource::Usage),
+        tokenizer_tokens: None,
         chunk_gaps: if failed { vec![] } else { vec![MS * 20; 3] },
         failure: failed.then_some(FailureCause::ServerError),
         detail: failed.then(|| "HTTP 500, \"busy\",\nsorry".to_owned()),

@@ -48,6 +48,7 @@ fn worse(a: &Finding, b: &Finding) -> Finding {
         Finding::TokenCountsDisagree { share }
         | Finding::UndeclaredCacheHits { share }
         | Finding::CpuStolen { share } => share.get(),
+        Finding::NearGeneratorCeiling { share } => *share,
         _ => 0.0,
     };
     match (a, b) {

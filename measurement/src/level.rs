@@ -171,6 +171,12 @@ pub struct LoadResult {
     pub failed_tokens: Tokens,
     /// Requests by the source of their output token count.
     pub token_sources: BTreeMap<TokenSource, u64>,
+    /// Completed requests whose answer our tokenizer counted beside the server; none in files of earlier versions.
+    #[serde(default)]
+    pub counts_checked: u64,
+    /// Of these, requests where the two counts differ by more than a manner of counting.
+    #[serde(default)]
+    pub counts_disagreeing: u64,
     /// first token − scheduled.
     pub ttft: LatencySeries,
     /// first token − sent.
@@ -212,6 +218,8 @@ impl LoadResult {
             output_tokens,
             failed_tokens,
             token_sources,
+            counts_checked,
+            counts_disagreeing,
             ttft,
             service_ttft,
             tpot,
@@ -230,6 +238,8 @@ impl LoadResult {
         self.output_tokens.0 = self.output_tokens.0.saturating_add(output_tokens.0);
         self.failed_tokens.0 = self.failed_tokens.0.saturating_add(failed_tokens.0);
         add_counts(&mut self.token_sources, token_sources);
+        self.counts_checked = self.counts_checked.saturating_add(*counts_checked);
+        self.counts_disagreeing = self.counts_disagreeing.saturating_add(*counts_disagreeing);
         self.ttft.merge(ttft);
         self.service_ttft.merge(service_ttft);
         self.tpot.merge(tpot);
@@ -272,6 +282,7 @@ impl Rates {
     }
 
     /// The rates of two generators together.
+    #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
             offered_per_second: self.offered_per_second + other.offered_per_second,

@@ -91,6 +91,11 @@ pub enum Finding {
         /// The driver's reason.
         reason: String,
     },
+    /// The level took over half of what the generator itself can do on its machine, by its self-check.
+    NearGeneratorCeiling {
+        /// Share of the nearer of its ceilings: requests or streamed events per second.
+        share: f64,
+    },
     /// No request of the window was completed.
     NothingCompleted,
     /// The generators of a merged level did not run at the same time.
@@ -129,6 +134,7 @@ impl Finding {
             | Self::UndeclaredCacheHits { .. }
             | Self::CpuStolen { .. }
             | Self::GpuThrottled { .. }
+            | Self::NearGeneratorCeiling { .. }
             | Self::GeneratorsApart { .. } => Verdict::Weak,
         }
     }
@@ -190,6 +196,11 @@ impl fmt::Display for Finding {
             Self::GpuThrottled { reason } => {
                 write!(f, "the GPU throttled ({reason}); check cooling and power limit")
             }
+            Self::NearGeneratorCeiling { share } => write!(
+                f,
+                "the load took {:.0} % of what the generator can do on this machine; spread it with --shard",
+                share * 100.0
+            ),
             Self::NothingCompleted => {
                 f.write_str("no request was completed; lower the rate or relax the timeout")
             }

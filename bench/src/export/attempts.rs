@@ -32,7 +32,7 @@ pub struct AttemptRow {
 }
 
 /// The columns of a table of attempts. Times are nanoseconds from the start of the phase's schedule.
-pub const COLUMNS: [Column<AttemptRow>; 26] = [
+pub const COLUMNS: [Column<AttemptRow>; 27] = [
     integer("resumed", |r| Some(r.resumed.into())),
     text("phase", |r| Some(Arc::from(r.phase.as_str()))),
     integer("id", |r| count(r.attempt.id)),
@@ -55,6 +55,7 @@ pub const COLUMNS: [Column<AttemptRow>; 26] = [
     integer("input_tokens", |r| count(r.attempt.input_tokens)),
     integer("cached_tokens", |r| count(r.attempt.cached_tokens)),
     integer("output_tokens", |r| count(r.attempt.output_tokens)),
+    integer("tokenizer_tokens", |r| r.attempt.tokenizer_tokens.and_then(count)),
     text("token_source", |r| r.attempt.token_source.and_then(|s| name(&s))),
     integer("chunks", |r| {
         let first = u64::from(r.attempt.first_token.is_some());
@@ -85,7 +86,7 @@ pub fn rows<R: Read>(entries: Entries<R>) -> impl Iterator<Item = Result<Attempt
             resumed += 1;
             None
         }
-        Ok(Entry::Header(_) | Entry::Searched(_) | Entry::Level(_)) => None,
+        Ok(Entry::Header(_) | Entry::Searched(_) | Entry::Level(_) | Entry::Swept(_)) => None,
         Err(error) => Some(Err(error.into())),
     })
 }

@@ -7,7 +7,7 @@ mod read;
 mod resume;
 mod write;
 
-use breakeven_measurement::{LevelResult, RequestRate, SearchRecord};
+use breakeven_measurement::{LevelResult, RequestRate, SearchRecord, SweepPoint};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,6 +24,7 @@ pub const FORMAT: &str = "breakeven.journal/1";
 /// One line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly every entry is an attempt, the largest")]
 pub enum Entry {
     /// What was asked; the first line.
     Header(Header),
@@ -33,6 +34,8 @@ pub enum Entry {
     Searched(Searched),
     /// A level ran to the end of its schedule.
     Level(Box<LevelResult>),
+    /// A step of the sweep ran to its end.
+    Swept(Box<SweepPoint>),
     /// The run was taken up again here.
     Resumed {
         /// When.

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use breakeven_measurement::{LevelName, LevelResult};
+use breakeven_measurement::{LevelName, LevelResult, SweepPoint};
 use serde_json::Value;
 
-use crate::bootstrap::{RequestFigures, figures_of};
+use crate::{
+    bootstrap::{RequestFigures, figures_of},
+    requests::BESIDE,
+};
 
 use super::{Entries, Entry, Header, JournalError, ReadError, Searched};
 
@@ -19,6 +22,10 @@ pub struct Kept {
     pub searched: Option<Searched>,
     /// Runs of levels that reached the end of their schedules, in the order they did.
     pub levels: Vec<KeptLevel>,
+    /// Steps of the sweep that ran to their end.
+    pub sweep: Vec<SweepPoint>,
+    /// Requests drawn for the sweep so far.
+    pub requests_beside: u64,
     /// Requests drawn so far: the next prompt must be none that the target has seen.
     pub requests: u64,
     /// Phases begun so far: the next schedule must be none that was run.
@@ -84,7 +91,10 @@ pub(super) fn resume(path: &Path, header: &Header) -> Result<(Kept, Header, u64)
     for entry in &mut entries {
         match entry? {
             Entry::Attempt(line) => {
-                kept.requests = kept.requests.max(line.record.id.saturating_add(1));
+                match line.record.id.checked_sub(BESIDE) {
+                    None => kept.requests = kept.requests.max(line.record.id + 1),
+                    Some(id) => kept.requests_beside = kept.requests_beside.max(id.saturating_add(1)),
+                }
                 if line.phase != phase {
                     kept.phases += 1;
                     phase = line.phase;
@@ -97,6 +107,7 @@ pub(super) fn resume(path: &Path, header: &Header) -> Result<(Kept, Header, u64)
                 let figures = figures_of(&attempts, level.warmup);
                 kept.levels.push(KeptLevel { result: *level, figures });
             }
+            Entry::Swept(point) => kept.sweep.push(*point),
             Entry::Header(_) | Entry::Resumed { .. } => {
                 phase.clear();
                 attempts.clear();

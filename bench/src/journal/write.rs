@@ -12,7 +12,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use breakeven_measurement::{LevelResult, RequestRate, SearchRecord};
+use breakeven_measurement::{LevelResult, RequestRate, SearchRecord, SweepPoint};
 use jiff::Timestamp;
 
 use super::{AttemptLine, Entry, Header, Kept, Searched, resume::resume};
@@ -141,6 +141,15 @@ impl Journal {
     /// Where anything so far could not be written.
     pub fn level(&mut self, level: &LevelResult) -> Result<(), JournalError> {
         self.send(Entry::Level(Box::new(level.clone())))?;
+        self.sync()
+    }
+
+    /// Notes a step of the sweep that ran to its end, and waits for all lines to be on the device.
+    ///
+    /// # Errors
+    /// Where anything so far could not be written.
+    pub fn swept(&mut self, point: &SweepPoint) -> Result<(), JournalError> {
+        self.send(Entry::Swept(Box::new(point.clone())))?;
         self.sync()
     }
 

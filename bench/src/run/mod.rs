@@ -267,7 +267,7 @@ pub async fn run(
                 break;
             }
             if let Some(search) = &mut search {
-                search.note(ran.evidence.clone());
+                search.note(ran.evidence);
             }
             runs.push(ran);
         }

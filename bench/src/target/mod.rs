@@ -1,5 +1,6 @@
 //! What is driven. A target is not aware of schedules, SLOs or statistics; it answers one request and stamps its tokens.
 
+pub mod counted;
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod http;
@@ -34,6 +35,8 @@ pub struct Trace {
     pub finish_reason: Option<String>,
     /// What was answered; kept only where someone asked for it by putting an empty one here.
     pub answer: Option<Answer>,
+    /// Tokens of the answer by our tokenizer, where one was given for the target's model.
+    pub tokenizer_tokens: Option<u64>,
     /// Why earlier tries of this request failed, in order.
     pub retries: Vec<FailureCause>,
     /// Tokens, in and out, that those tries spent.

@@ -4,7 +4,11 @@
 //! llama.cpp does. Decoding is a table of bytes, so that a stream can be cut at any token without
 //! inventing replacement characters.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
 
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::{NFC, NormalizerWrapper, Prepend, Replace, Sequence as NormalizerSequence};
@@ -44,6 +48,17 @@ pub struct TextCodec {
 }
 
 impl TextCodec {
+    /// The tokenizer of a model: a `tokenizer.json` in the hub's layout, or the one inside a GGUF file.
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+            return Self::from_header(&Header::read(path)?, usize::MAX);
+        }
+        let text =
+            fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        Self::from_tokenizer_json(&text, usize::MAX, &[])
+            .map_err(|fault| LoadError::Weights { path: path.to_owned(), fault })
+    }
+
     /// One token a byte; ids are reduced to the vocabulary by whoever generates them.
     pub(crate) fn bytes(vocabulary: usize) -> Result<Self, LoadError> {
         if vocabulary < 256 {
