@@ -30,6 +30,7 @@ mod executor;
 mod format;
 mod k_quants;
 mod lanes;
+mod large_pages;
 mod multiply;
 mod packed;
 mod peak;

@@ -12,6 +12,7 @@ use half::f16;
 use crate::error::KernelError;
 use crate::format::{BLOCK, TILE, WeightType};
 use crate::k_quants::KBlock;
+use crate::large_pages::in_large_pages;
 
 /// One cache line of values.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +28,15 @@ pub struct PackedMatrix {
     lines: Vec<Line>,
     factors: Vec<f16>,
     shares: Vec<[u8; TILE]>,
+}
+
+/// Lines of zeros, in large pages where the system has them.
+fn zeroed_lines(count: usize) -> Vec<Line> {
+    let mut lines = Vec::with_capacity(count);
+    // Before the first write, which is when a page's size is decided.
+    in_large_pages(lines.spare_capacity_mut());
+    lines.resize(count, Line([0; 64]));
+    lines
 }
 
 /// Sixteen rows.
@@ -67,7 +77,7 @@ impl PackedMatrix {
             weight_type,
             rows,
             columns,
-            lines: vec![Line([0; 64]); line_count],
+            lines: zeroed_lines(line_count),
             factors: vec![f16::ZERO; factor_count],
             shares: vec![[0; TILE]; tile_stretches * layout.shares / TILE],
         };
