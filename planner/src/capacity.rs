@@ -39,6 +39,9 @@ pub enum PlanError {
         /// Why it stopped.
         reason: String,
     },
+    /// A split of the bill that names what the product has not.
+    #[error("{0}")]
+    Allocation(String),
     /// A number left the range of its type.
     #[error("{what} is out of range: {value}; check the traffic and prices in the product file")]
     OutOfRange {

@@ -37,6 +37,11 @@ pub(crate) struct SegmentTokens {
 }
 
 impl SegmentTokens {
+    /// Share of requests, mean prompt and mean answer tokens.
+    pub(crate) fn parts(&self) -> (f64, f64, f64) {
+        (self.share, self.input, self.output)
+    }
+
     pub(crate) fn of(workload: &Workload) -> Vec<Self> {
         let shares = workload.shares();
         let means = workload.segments.iter().map(|s| (s.mean_input_tokens(), s.output_tokens.mean()));

@@ -12,6 +12,11 @@
 //! | [`basis`] | what the bills are computed from, for a spreadsheet |
 //! | [`fleet`] | the plan's capacity and purchase, from all of these |
 //! | `imported` | the capacity from another harness's percentiles |
+//! | [`scenario`] | scenarios crossed with stresses |
+//! | [`horizon`] | the months ahead: growth, prices, present value, payback |
+//! | [`uncertainty`] | numbers as distributions, and how sure the answer is |
+//! | [`allocation`] | who pays |
+//! | [`explain`] | the tree under a number |
 //! | `cost` | every line of an option's bill at a volume |
 //! | [`stack`] | the lines beside inference, from their drivers |
 //! | `assumptions` | what the product file types |
@@ -21,6 +26,7 @@
 //! | [`plan`] | the plan's types |
 //! | [`planning`] | all of it, in order |
 
+pub mod allocation;
 mod assumptions;
 pub mod basis;
 pub mod break_even;
@@ -28,7 +34,9 @@ pub mod capacity;
 mod cost;
 pub mod curve;
 mod decision;
+pub mod explain;
 pub mod fleet;
+pub mod horizon;
 mod imported;
 mod owned;
 pub mod plan;
@@ -36,10 +44,12 @@ pub mod planning;
 pub mod product;
 pub mod purchase;
 pub mod queueing;
+pub mod scenario;
 pub mod simulator;
 pub mod stack;
 mod summary;
 pub mod traffic;
+pub mod uncertainty;
 
 pub use breakeven_measurement::{step_fit, step_model};
 pub use capacity::PlanError;

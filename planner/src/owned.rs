@@ -33,6 +33,11 @@ pub(crate) struct Owned<'a> {
 }
 
 impl Owned<'_> {
+    /// Whether its power was measured.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.power.is_some()
+    }
+
     /// The cost of a month with so many replicas, one a server, under a mean rate of attempts.
     pub(crate) fn month(
         &self,

@@ -1,8 +1,9 @@
 //! The plan: what the planner concluded, with every number's origin. The report renders it and computes nothing.
 
+pub mod decision_plan;
 pub mod fleet_plan;
 
-use breakeven_hardware::Usd;
+use breakeven_hardware::{Usd, sheet::Term};
 use breakeven_measurement::{Fraction, LevelName, RequestRate, Verdict};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,18 @@ pub struct Plan {
     pub assumptions: Vec<Assumption>,
     /// What the planner found against its own result.
     pub warnings: Vec<String>,
+    /// Scenarios crossed with stresses; absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenarios: Option<decision_plan::ScenarioMatrix>,
+    /// The months ahead; absent without a `[horizon]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<decision_plan::HorizonPlan>,
+    /// How sure the answer is, the tornado and the flips; absent where nothing is uncertain or nothing can be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertainty: Option<decision_plan::Uncertainty>,
+    /// Who pays; empty without an `[[allocation]]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allocations: Vec<decision_plan::AllocationPlan>,
     /// What the bills are computed from; absent in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_basis: Option<crate::basis::CostBasis>,
@@ -211,6 +224,21 @@ pub struct Fleet {
     pub utilization: Option<Fraction>,
     /// Where the replica count comes from.
     pub from: Provenance,
+}
+
+impl Fleet {
+    /// Mean rate over the capacity of the replicas that are paid for: those of every hour where hours are rented, else all.
+    pub fn paid_utilization(&self, term: Term) -> Option<f64> {
+        let all = self.utilization?.get();
+        let by_hour = &self.replicas_by_hour;
+        match term {
+            Term::OnDemand | Term::Spot if !by_hour.is_empty() => {
+                let mean = by_hour.iter().map(|n| f64::from(*n)).sum::<f64>() / by_hour.len() as f64;
+                Some((all * f64::from(self.replicas?) / mean.max(f64::MIN_POSITIVE)).min(1.0))
+            }
+            _ => Some(all),
+        }
+    }
 }
 
 /// The rate one replica carries under the SLO, with its interval.

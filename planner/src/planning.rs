@@ -9,6 +9,7 @@ use breakeven_measurement::{Fraction, Measurement, RequestRate, Workload};
 use jiff::civil::Date;
 
 use crate::{
+    allocation::{Bill, allocations},
     assumptions::assumptions,
     basis::CostBasis,
     break_even::{break_even, volumes, with_capacity},
@@ -22,6 +23,7 @@ use crate::{
         Provenance, ReplicaCapacity, TrafficSummary,
     },
     product::Product,
+    scenario::world::World,
     summary,
     traffic::{Week, mean_rate},
 };
@@ -52,6 +54,8 @@ pub fn plan(
     options: &PlanOptions<'_>,
 ) -> Result<Plan, PlanError> {
     let mut warnings = check(measurement, options.allow_invalid)?;
+    let measured_shares = product.uncertain.with_measured(measurement);
+    let product = measured_shares.as_ref().unwrap_or(product);
     if measurement.workload != product.workload() || measurement.slo != product.slo() {
         warnings.push(
             "the measurement was made for another workload or SLO than the product file's; measure again for exact figures"
@@ -145,6 +149,10 @@ pub fn plan(
         .and_then(|plan| apis.iter().find(|(id, ..)| *id == plan.id))
         .and_then(|(_, _, model)| model.as_ref().ok());
     let contest = Contest { own: own_plan.zip(own.as_ref().ok()), api: api_plan.zip(api_model) };
+    let world = World { measurement, prices, options, capacity: capacity.as_ref() };
+    let uncertainty = crate::uncertainty::uncertainty(&world, product);
+    let horizon = crate::horizon::horizon(&world, product);
+    let scenarios = crate::scenario::matrix::matrix(&world, product);
     let decision = decide(&plans, &contest, &break_evens, &traffic);
     let cost_curve = cost_curve(&plans, own.as_ref().ok(), &apis);
     let had = own.as_ref().ok().map(|model| (SELF_HOST, model)).into_iter();
@@ -169,13 +177,24 @@ pub fn plan(
             "the machine's hourly price is typed in the product file, not from a price sheet".to_owned(),
         );
     }
+    let models = own.as_ref().ok().map(|model| (SELF_HOST, model)).into_iter();
+    let models =
+        models.chain(apis.iter().filter_map(|(id, _, model)| Some((id.as_str(), model.as_ref().ok()?))));
+    let fleet = fleet_of(product, &week, &traffic, capacity, own.as_ref().ok(), capacity_from, requests);
+    let choice = plans.iter().find(|plan| decision.choice.as_ref() == Some(&plan.id));
+    let allocations = choice.map_or(Ok(Vec::new()), |choice| {
+        let model = models.into_iter().find(|(id, _)| *id == choice.id).map(|(_, model)| model);
+        let utilization =
+            (choice.id == SELF_HOST).then(|| fleet.paid_utilization(product.fleet.term)).flatten();
+        allocations(product, measurement, &Bill { option: choice, model, utilization })
+    });
     Ok(Plan {
         format: FORMAT.to_owned(),
         breakeven_version: options.version.to_owned(),
         product: product.name.clone(),
         as_of: options.as_of,
         measured: summary::measured(measurement),
-        fleet: fleet_of(product, &week, &traffic, capacity, own.as_ref().ok(), capacity_from, requests),
+        fleet,
         traffic,
         options: plans,
         break_evens,
@@ -183,6 +202,10 @@ pub fn plan(
         load_curve: summary::load_curve(measurement),
         cost_curve,
         fleet_plan,
+        scenarios: Some(scenarios),
+        horizon,
+        uncertainty,
+        allocations: allocations.map_err(PlanError::Allocation)?,
         assumptions: assumptions(product),
         warnings,
         cost_basis: Some(cost_basis),
@@ -214,7 +237,7 @@ fn own_name(measurement: &Measurement) -> String {
 }
 
 #[expect(clippy::too_many_arguments, reason = "the planner's inputs, read-only, in one place")]
-fn own_model<'a>(
+pub(crate) fn own_model<'a>(
     product: &'a Product,
     week: &'a Week,
     tokens: &'a [SegmentTokens],
@@ -307,9 +330,9 @@ fn machine_price(product: &Product, prices: &PriceBook, as_of: Date) -> Result<(
     Ok((price.0, typed_at("fleet.usd_per_hour", fleet.usd_per_hour_note.clone())))
 }
 
-type ApiModel<'a> = (String, String, Result<CostModel<'a>, String>);
+pub(crate) type ApiModel<'a> = (String, String, Result<CostModel<'a>, String>);
 
-fn api_models<'a>(
+pub(crate) fn api_models<'a>(
     product: &'a Product,
     week: &'a Week,
     tokens: &'a [SegmentTokens],

@@ -2,6 +2,7 @@
 
 mod bench;
 pub mod capacity_tables;
+pub mod decision_tables;
 mod error;
 mod session;
 pub mod stack;
@@ -14,11 +15,12 @@ use serde::{Deserialize, Deserializer, de};
 
 pub use bench::{BenchTable, FallbackTable, RetryTable, SpendTable, SuccessTable};
 pub use error::ProductError;
+pub(crate) use error::line_of;
 pub use session::SessionTable;
 pub use supply::{LimitsTable, OwnedTable, ProvisionedTable};
 pub use text::{NonNegative, Positive, Price, TextDuration};
 
-use crate::plan::LineItem;
+use crate::{plan::LineItem, uncertainty::lift};
 use capacity_tables::{CapacityTable, GrowthTable, PurchaseTable, RepeatsTable, ReplicaTable, SpikeTable};
 
 /// A parsed product file. Unknown keys are errors, so that a typing mistake cannot silently mean a default.
@@ -53,6 +55,22 @@ pub struct Product {
     /// How to measure.
     #[serde(default)]
     pub bench: BenchTable,
+    /// How the draws are made.
+    pub uncertainty: Option<decision_tables::UncertaintyTable>,
+    /// Scenarios; the three defaults where there is none.
+    #[serde(rename = "scenario", default)]
+    pub scenarios: Vec<decision_tables::ConditionTable>,
+    /// Stresses; the defaults where there is none.
+    #[serde(rename = "stress", default)]
+    pub stresses: Vec<decision_tables::ConditionTable>,
+    /// The months ahead; this month alone where left out.
+    pub horizon: Option<decision_tables::HorizonTable>,
+    /// Ways to split the bill.
+    #[serde(rename = "allocation", default)]
+    pub allocations: Vec<decision_tables::AllocationTable>,
+    /// Numbers typed as distributions, with the text they stand in.
+    #[serde(skip)]
+    pub uncertain: lift::Uncertain,
 }
 
 /// Which model to run ourselves.
@@ -280,9 +298,13 @@ impl Product {
     /// One message with file, line, value and expectation.
     pub fn parse(text: &str, file: &str) -> Result<Self, ProductError> {
         let at = |error: &toml::de::Error| ProductError::new(error, text, file);
-        let mut product: Self = toml::from_str(text).map_err(|e| at(&e))?;
-        let place: ModelPlace = toml::from_str(text).map_err(|e| at(&e))?;
-        product.model.line = error::line_of(text, place.model.name.span().start);
+        // Numbers typed as distributions become their likely values, every byte else in its place.
+        let (likely, uncertain) = lift::lift(text, file)?;
+        let mut product: Self = toml::from_str(&likely).map_err(|e| at(&e))?;
+        let place: ModelPlace = toml::from_str(&likely).map_err(|e| at(&e))?;
+        product.model.line = line_of(text, place.model.name.span().start);
+        product.uncertain = uncertain;
+        product.uncertain.check_ends(file)?;
         let entries =
             crate::stack::entries(&product.stack).map_err(|e| ProductError::of_stack(&e, text, file))?;
         product.costs.extend(entries);

@@ -1,0 +1,344 @@
+//! The cost model in binary floating point, compiled from the exact one, for millions of evaluations.
+//!
+//! It follows `cost` term by term and is never printed as a bill: a law in the tests holds both to 1e-9 of one another.
+
+use breakeven_hardware::{
+    Service,
+    api_limits::{PeakMinute, RateLimits},
+    sheet::{Term, TokenRates},
+};
+
+use crate::{
+    cost::{CostModel, Supply},
+    product::OnlyFor,
+    scenario::Factors,
+    traffic::{HOURS, HOURS_PER_MONTH},
+};
+
+const SECONDS_PER_MONTH: f64 = HOURS_PER_MONTH * 3_600.0;
+/// A hair above a whole number of replicas is rounding error, as in `capacity::replicas_for`.
+const HAIR: f64 = 1e-9;
+
+/// Every option that can be had, on the same numbers.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    pub(crate) requests: f64,
+    pub(crate) retries: f64,
+    /// Burst factor over the one the hours were compiled with.
+    pub(crate) burst: f64,
+    /// The burst factor they were compiled with.
+    pub(crate) typed_burst: f64,
+    /// What managed APIs charge, times this.
+    pub(crate) api_price: f64,
+    pub(crate) options: Vec<OptionKernel>,
+}
+
+/// One option.
+#[derive(Debug, Clone)]
+pub struct OptionKernel {
+    /// Option id.
+    pub id: String,
+    pub(crate) success: f64,
+    /// Index of its `[[api]]`; `None` for our own replicas.
+    pub(crate) api: Option<usize>,
+    pub(crate) calls: Calls,
+    /// Index of each `[[cost]]` that applies, and its fixed, per-request and per-failure amounts.
+    pub(crate) typed: Vec<(usize, [f64; 3])>,
+    typed_sum: [f64; 3],
+    limits: Option<RateLimits>,
+    mean_tokens: (f64, f64),
+    peak_ready: f64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Calls {
+    Hourly { hours: Vec<(f64, f64)>, fleet: FleetRule, usd_per_hour: f64, always: bool },
+    Owned { fleet: FleetRule, fixed: f64, per_server: f64, per_rate: f64, by_capacity: bool },
+    Tokens { ratio: f64, segments: Vec<SegmentPrice>, fee: f64 },
+    Units { ratio: f64, usd_per_unit_hour: f64, least: f64, step: f64, input_rate: f64, output_rate: f64 },
+}
+
+/// What a fleet must survive, as `purchase::fleet_hours` has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FleetRule {
+    pub(crate) capacity: f64,
+    most: f64,
+    pub(crate) lost: f64,
+    zones: f64,
+    surge: f64,
+    least: f64,
+}
+
+impl FleetRule {
+    fn replicas(&self, rate: f64, more_lost: f64) -> f64 {
+        let carrying = ceil(rate / (self.capacity * self.most) - HAIR).clamp(1.0, f64::from(u32::MAX));
+        let by_zone = if self.zones > 1.0 { carrying + ceil(carrying / (self.zones - 1.0)) } else { 0.0 };
+        ((carrying + self.lost + more_lost).max(by_zone) + self.surge).max(self.least)
+    }
+}
+
+/// Rounds up without a call into the mathematics library: the plain x86-64 target has no instruction for it.
+fn ceil(x: f64) -> f64 {
+    if x.abs() < 9e15 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 2^53, checked on the line above")]
+        let whole = x as i64 as f64;
+        if whole < x { whole + 1.0 } else { whole }
+    } else {
+        x
+    }
+}
+
+/// Rounds half up, for counts from 0.
+fn round(x: f64) -> f64 {
+    let up = ceil(x);
+    if up - x > 0.5 { up - 1.0 } else { up }
+}
+
+/// One segment of an API's bill.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentPrice {
+    share: f64,
+    input: f64,
+    output: f64,
+    /// The first prompt length of each tier, with USD a prompt and an answer token from there on; the first is 0.
+    tiers: Vec<(f64, f64, f64)>,
+}
+
+/// The cost of one option in one month.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// The bill, USD.
+    pub usd: f64,
+    /// Successful outcomes.
+    pub successes: f64,
+}
+
+impl Cost {
+    /// USD per successful outcome; infinite where there is none.
+    pub fn per_success(self) -> f64 {
+        if self.successes > 0.0 { self.usd / self.successes } else { f64::INFINITY }
+    }
+}
+
+impl OptionKernel {
+    /// Compiles an option; `None` where no closed formula follows it.
+    pub(crate) fn compile(id: &str, model: &CostModel<'_>, api: Option<usize>) -> Option<Self> {
+        let product = model.product;
+        let applies = |only: Option<OnlyFor>| match only {
+            None => true,
+            Some(OnlyFor::SelfHost) => api.is_none(),
+            Some(OnlyFor::Api) => api.is_some(),
+        };
+        let usd = |price: Option<crate::product::Price>| price.map_or(0.0, |p| p.0.to_f64());
+        let typed =
+            product.costs.iter().enumerate().filter(|(_, cost)| applies(cost.only)).map(|(index, cost)| {
+                (index, [usd(cost.usd_per_month), usd(cost.usd_per_request), usd(cost.usd_per_failure)])
+            });
+        let limits = api.and_then(|index| product.apis.get(index)?.limits).map(|table| table.limits());
+        let mut option = Self {
+            id: id.to_owned(),
+            success: model.success.get(),
+            api,
+            calls: calls(model)?,
+            typed: typed.collect(),
+            typed_sum: [0.0; 3],
+            limits,
+            mean_tokens: (model.mean_input_tokens(), model.mean_output_tokens()),
+            peak_ready: model.week.peak_ready(),
+        };
+        option.settle();
+        Some(option)
+    }
+
+    /// Adds up the typed costs again, after one has changed.
+    pub(crate) fn settle(&mut self) {
+        self.typed_sum = self.typed.iter().fold([0.0; 3], |[a, b, c], (_, [x, y, z])| [a + x, b + y, c + z]);
+    }
+
+    /// The month's cost at a volume; `None` where the option cannot be had there.
+    pub(crate) fn cost(&self, kernel: &Kernel, requests: f64, at: &Factors) -> Option<Cost> {
+        let requests = requests * at.traffic;
+        let retries = kernel.retries + at.more_retries;
+        let burst = kernel.burst * at.burst;
+        let mean = requests * (1.0 + retries) / SECONDS_PER_MONTH;
+        if let Some(limits) = &self.limits {
+            let ratio = self.ratio();
+            let count = mean * self.peak_ready * burst * 60.0;
+            let peak = PeakMinute {
+                requests: count,
+                input_tokens: count * self.mean_tokens.0 * ratio,
+                output_tokens: count * self.mean_tokens.1 * ratio,
+            };
+            if limits.check(&peak).iter().any(breakeven_hardware::api_limits::LimitUse::is_exceeded) {
+                return None;
+            }
+        }
+        let calls = match &self.calls {
+            Calls::Hourly { hours, fleet, usd_per_hour, always } => {
+                let paid = if *always {
+                    fleet.replicas(mean * self.peak_ready * burst, at.more_lost)
+                } else {
+                    hours
+                        .iter()
+                        .map(|(ready, count)| fleet.replicas(mean * ready * burst, at.more_lost) * count)
+                        .sum::<f64>()
+                        / HOURS as f64
+                };
+                paid * HOURS_PER_MONTH * usd_per_hour * at.machine_prices
+            }
+            Calls::Owned { fleet, fixed, per_server, per_rate, by_capacity } => {
+                let servers = fleet.replicas(mean * self.peak_ready * burst, at.more_lost);
+                let load = if *by_capacity { mean / fleet.capacity } else { mean };
+                (fixed + per_server * servers + per_rate * load) * at.machine_prices
+            }
+            Calls::Tokens { ratio, segments, fee } => {
+                let base: f64 = segments.iter().map(|segment| segment.usd(requests, *ratio, *fee)).sum();
+                base * (1.0 + retries) * at.api_prices * kernel.api_price
+            }
+            Calls::Units { ratio, usd_per_unit_hour, least, step, input_rate, output_rate } => {
+                let per_second = mean * self.peak_ready * burst * ratio;
+                let wanted = per_second * self.mean_tokens.0 / input_rate
+                    + per_second * self.mean_tokens.1 / output_rate;
+                let units = ceil(ceil(wanted).max(*least).max(1.0) / step) * step;
+                units * usd_per_unit_hour * HOURS_PER_MONTH * at.api_prices * kernel.api_price
+            }
+        };
+        let success = self.success * at.success;
+        let [fixed, each, failing] = self.typed_sum;
+        let other = fixed
+            + at.fixed_usd
+            + (each + at.usd_per_request) * requests
+            + failing * requests * (1.0 - success);
+        Some(Cost { usd: calls + other, successes: requests * success })
+    }
+
+    fn ratio(&self) -> f64 {
+        match &self.calls {
+            Calls::Tokens { ratio, .. } | Calls::Units { ratio, .. } => *ratio,
+            Calls::Hourly { .. } | Calls::Owned { .. } => 1.0,
+        }
+    }
+
+    /// Mean utilisation of the busiest hour's fleet at a volume; `None` for an API.
+    pub(crate) fn utilization(&self, kernel: &Kernel, requests: f64) -> Option<f64> {
+        let (Calls::Hourly { fleet, .. } | Calls::Owned { fleet, .. }) = &self.calls else { return None };
+        let mean = requests * (1.0 + kernel.retries) / SECONDS_PER_MONTH;
+        Some(mean / (fleet.capacity * fleet.replicas(mean * self.peak_ready * kernel.burst, 0.0)))
+    }
+}
+
+impl SegmentPrice {
+    fn usd(&self, requests: f64, ratio: f64, fee: f64) -> f64 {
+        let count = requests * self.share;
+        let (input, output) = (round(count * self.input * ratio), round(count * self.output * ratio));
+        let number = round(count).max(1.0);
+        let (input_usd, output_usd) = match self.tiers.as_slice() {
+            [(_, input, output)] => (*input, *output),
+            tiers => {
+                let prompt = ceil(input / number);
+                let tier = tiers.iter().rev().find(|(from, ..)| prompt >= *from);
+                tier.map_or((0.0, 0.0), |(_, input, output)| (*input, *output))
+            }
+        };
+        input * input_usd + output * output_usd + number * fee
+    }
+}
+
+fn calls(model: &CostModel<'_>) -> Option<Calls> {
+    let product = model.product;
+    let survival = product.fleet.capacity.survival(product.fleet.replicas_lost);
+    let rule = |capacity: f64| FleetRule {
+        capacity,
+        most: survival.maximum_utilization,
+        lost: f64::from(survival.replicas_lost),
+        zones: f64::from(survival.zones),
+        surge: f64::from(survival.upgrade_surge),
+        least: f64::from(survival.least),
+    };
+    match &model.supply {
+        Supply::SelfHost { owned: Some(owned), capacity, .. } => {
+            // A fleet that carries every hour is never over 1 busy; where it may be, energy is not a straight line.
+            if product.traffic.burst_factor.get() < 1.0 {
+                return None;
+            }
+            let fleet = rule(capacity.per_second());
+            let month = |mean: f64, servers: u32| {
+                let mean = breakeven_measurement::RequestRate::new(mean).ok()?;
+                owned.month(model.week, mean, *capacity, servers).ok().map(|cost| cost.usd_per_month.to_f64())
+            };
+            // Below one replica's capacity in its busiest hour, the bill is a straight line in servers and in load.
+            let low = capacity.per_second() / model.week.peak_hour().max(1.0) * 1e-6;
+            let high = low * 5e5;
+            let (one, two, loaded) = (month(low, 1)?, month(low, 2)?, month(high, 1)?);
+            let per_rate = (loaded - one) / (high - low);
+            let per_server = two - one;
+            let by_capacity = !owned.is_measured();
+            Some(Calls::Owned {
+                fleet,
+                fixed: one - per_server - per_rate * low,
+                per_server,
+                per_rate: if by_capacity { per_rate * capacity.per_second() } else { per_rate },
+                by_capacity,
+            })
+        }
+        Supply::SelfHost { owned: None, capacity, usd_per_hour, .. } => {
+            let mut ready = model.week.ready.clone();
+            ready.sort_by(f64::total_cmp);
+            let mut hours: Vec<(f64, f64)> = Vec::new();
+            for factor in ready {
+                match hours.last_mut() {
+                    Some((last, count)) if last.total_cmp(&factor).is_eq() => *count += 1.0,
+                    _ => hours.push((factor, 1.0)),
+                }
+            }
+            let always = match product.fleet.term {
+                Term::OnDemand | Term::Spot => false,
+                Term::CapacityBlock | Term::Reserved1y | Term::Reserved3y | Term::Owned => true,
+            };
+            Some(Calls::Hourly {
+                hours,
+                fleet: rule(capacity.per_second()),
+                usd_per_hour: usd_per_hour.to_f64(),
+                always,
+            })
+        }
+        Supply::Api { provisioned: Some(table), tokens_ratio, .. } => {
+            let offer = table.offer();
+            Some(Calls::Units {
+                ratio: *tokens_ratio,
+                usd_per_unit_hour: table.usd_per_unit_hour.0.to_f64(),
+                least: f64::from(offer.minimum_units),
+                step: f64::from(offer.unit_step.max(1)),
+                input_rate: offer.input_tokens_per_second_per_unit,
+                output_rate: offer.output_tokens_per_second_per_unit,
+            })
+        }
+        Supply::Api { price, tokens_ratio, provisioned: None, .. } => {
+            let per_token = |rates: TokenRates| {
+                let usd = |rate: Option<breakeven_hardware::UsdPerMillionTokens>| {
+                    rate.map_or(0.0, |rate| rate.0.to_f64() / 1e6)
+                };
+                (usd(rates.input), usd(rates.output))
+            };
+            let mut starts = vec![0_u64];
+            let schedule = price.services.get(&Service::Standard);
+            starts.extend(schedule.iter().flat_map(|s| &s.tiers).map(|tier| tier.above_input_tokens + 1));
+            let tiers: Vec<(f64, f64, f64)> = starts
+                .into_iter()
+                .map(|start| {
+                    let (input, output) = per_token(price.rates(Service::Standard, start).0);
+                    (start as f64, input, output)
+                })
+                .collect();
+            let segments = model.tokens.iter().map(|segment| {
+                let (share, input, output) = segment.parts();
+                SegmentPrice { share, input, output, tiers: tiers.clone() }
+            });
+            Some(Calls::Tokens {
+                ratio: *tokens_ratio,
+                segments: segments.collect(),
+                fee: price.usd_per_request.map_or(0.0, breakeven_hardware::Usd::to_f64),
+            })
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! How sure the answer is: numbers as distributions, drawn together for all options.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`distribution`] | distributions by their quantile function |
+//! | [`lift`] | a product file's numbers typed as distributions |
+//! | [`kernel`] | the cost model in binary floating point, compiled from the exact one |
+//! | [`inputs`] | what is uncertain, and which number of the kernel it sets |
+//! | [`draws`] | the draws, in parallel |
+//! | `answers` | odds, tornado, flips, what to measure next |
+
+mod answers;
+pub mod distribution;
+pub mod draws;
+pub(crate) mod inputs;
+pub mod kernel;
+pub mod lift;
+
+use crate::{
+    horizon,
+    plan::decision_plan::Uncertainty,
+    product::{Product, decision_tables::UncertaintyTable},
+    scenario::{Factors, scenarios, stresses, world::World},
+};
+use draws::Cells;
+use inputs::Setup;
+
+/// Draws where each one has to read the product anew: some input is no plain number of the kernel.
+const DRAWS_WITH_STRUCTURE: u32 = 1_000;
+
+/// Uncertainty of a product's plan; `None` where nothing can be had or nothing is uncertain.
+pub(crate) fn uncertainty(world: &World<'_>, product: &Product) -> Option<Uncertainty> {
+    let setup = Setup::of(world, product)?;
+    let table = product.uncertainty.unwrap_or(UncertaintyTable::default());
+    let mut left_out = setup.left_out.clone();
+    let mut count = table.draws.0;
+    if setup.rebuilds() && count > DRAWS_WITH_STRUCTURE {
+        count = DRAWS_WITH_STRUCTURE;
+        left_out.push(format!(
+            "{count} draws instead of {}: {} changes more than a number of the bill, so each draw plans anew",
+            table.draws.0,
+            setup.rebuilding().join(", ")
+        ));
+    }
+    let asked = product.uncertainty.is_some()
+        || product.horizon.is_some()
+        || !product.scenarios.is_empty()
+        || !product.stresses.is_empty();
+    let mut cells =
+        Cells { months: horizon::months(product), names: Vec::new(), factors: vec![Factors::NONE] };
+    if asked {
+        for scenario in scenarios(product) {
+            for stress in stresses(product) {
+                cells.names.push((scenario.condition.name.clone(), stress.condition.name.clone()));
+                cells.factors.push(scenario.factors.and(&stress.factors));
+            }
+        }
+    }
+    if setup.inputs.is_empty() {
+        return None;
+    }
+    let drawn = draws::draw(&setup, &cells, count, table.seed);
+    Some(answers::answers(&setup, &cells, &drawn, table.seed, left_out))
+}
