@@ -66,6 +66,12 @@ pub(crate) enum Command {
     /// Every change has an interval; "no difference shown" is an answer. Exit code 2 where the two cannot be compared.
     #[command(after_help = "Example: breakeven compare main.json branch.json --threshold 5%")]
     Compare(CompareArguments),
+    /// Show where a number of a plan comes from, down to measurement run, price row or assumption
+    #[command(after_help = "Example: breakeven explain plan.json options.self_host.usd_per_month")]
+    Explain(crate::explain::ExplainArguments),
+    /// Compare two plans line by line: exit code 1 where a success costs more by over the threshold
+    #[command(after_help = "Example: breakeven diff plan-before.json plan-after.json --threshold 5%")]
+    Diff(crate::diff::DiffArguments),
     /// Add up what several generators measured of one load
     ///
     /// Counts and latency histograms add exactly. Measurements of another model, workload, SLO, target or level are

@@ -5,7 +5,9 @@ mod bench_engine;
 mod cli;
 mod compare;
 mod console;
+mod diff;
 mod endpoint;
+mod explain;
 mod export;
 mod fit;
 mod hardware;
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::report(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Export(arguments) => export::export(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Diff(arguments) => diff::diff(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Ui(arguments) => ui::ui(&arguments),

@@ -163,7 +163,7 @@ fn tree(out: &mut String, depth: usize, from: &Value) {
     let text = |key: &str| from.get(key).and_then(Value::as_str).unwrap_or("");
     match text("kind") {
         "measured" => {
-            writeln_to(out, depth, &format!("measured in run {}: {}", text("run_id"), text("path")))
+            writeln_to(out, depth, &format!("measured in run {}: {}", text("run_id"), text("path")));
         }
         "price_sheet" => {
             let stale = from.get("stale").and_then(Value::as_bool).unwrap_or(false);

@@ -16,6 +16,7 @@
 //! | [`horizon`] | the months ahead: growth, prices, present value, payback |
 //! | [`uncertainty`] | numbers as distributions, and how sure the answer is |
 //! | [`allocation`] | who pays |
+//! | [`diff`] | two plans side by side |
 //! | [`explain`] | the tree under a number |
 //! | `cost` | every line of an option's bill at a volume |
 //! | [`stack`] | the lines beside inference, from their drivers |
@@ -34,6 +35,7 @@ pub mod capacity;
 mod cost;
 pub mod curve;
 mod decision;
+pub mod diff;
 pub mod explain;
 pub mod fleet;
 pub mod horizon;

@@ -4,12 +4,14 @@
 mod bars;
 mod chart;
 pub mod comparison;
+pub mod difference;
 pub mod focus;
 pub mod format;
 pub mod html;
 pub mod kubernetes;
 pub mod markdown;
 pub mod schema;
+mod sureness;
 pub mod table;
 pub mod terminal;
 pub mod ui;

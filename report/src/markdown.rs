@@ -29,7 +29,16 @@ pub fn render(plan: &Plan) -> String {
     out.push(inline(&view.traffic));
     out.push(String::new());
     out.push(inline(&view.fleet));
+    for table in &view.tables {
+        out.push(format!("\n## {}\n", inline(&table.title)));
+        row(&mut out, table.heads.iter().map(|head| inline(head)));
+        out.push(format!("|---{}|", "|---:".repeat(table.heads.len().saturating_sub(1))));
+        for cells in &table.rows {
+            row(&mut out, cells.iter().map(|cell| inline(cell)));
+        }
+    }
     for (title, items) in [
+        ("Not in the draws", &view.left_out),
         ("Break-even", &view.break_evens),
         ("What would change this", &view.would_change),
         ("Validity", &view.findings),

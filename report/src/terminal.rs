@@ -4,7 +4,10 @@ use breakeven_planner::Plan;
 use comfy_table::Table;
 
 use crate::table::{align_right, new_table};
-use crate::view::{LEVEL_HEADS, OptionView, View};
+use crate::{
+    sureness::TableView,
+    view::{LEVEL_HEADS, OptionView, View},
+};
 
 /// Narrower than this, tables stop being tables.
 const MIN_WIDTH: usize = 48;
@@ -53,6 +56,11 @@ pub fn render(plan: &Plan, width: usize, color: bool) -> String {
             Style::Plain,
         );
     }
+    for table in &view.tables {
+        page.section(&table.title);
+        page.text_table(table);
+    }
+    page.list("Not in the draws", &view.left_out, Style::Plain);
     for option in view.billed() {
         page.bill(option);
     }
@@ -252,6 +260,29 @@ impl Page {
         table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
         for line in table.lines() {
             self.line(line.trim_end(), Style::Plain);
+        }
+    }
+
+    /// A table; a row a paragraph where its columns do not fit.
+    fn text_table(&mut self, view: &TableView) {
+        let mut table = new_table();
+        table.set_header(view.heads.clone());
+        for row in &view.rows {
+            table.add_row(row.iter().map(|cell| plain(cell)).collect::<Vec<_>>());
+        }
+        let natural: usize =
+            table.column_max_content_widths().iter().map(|column| usize::from(*column) + PADDING).sum();
+        if natural <= self.width {
+            align_right(&mut table, 1..view.heads.len());
+            self.table(table);
+            return;
+        }
+        for row in &view.rows {
+            let mut cells = row.iter();
+            self.wrapped(cells.next().map_or("", String::as_str), "  ", Style::Plain);
+            for (head, cell) in view.heads.iter().skip(1).zip(cells) {
+                self.wrapped(&format!("{head}: {cell}"), "    ", Style::Plain);
+            }
         }
     }
 

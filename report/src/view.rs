@@ -8,7 +8,10 @@ use breakeven_planner::plan::{
 };
 use serde::Serialize;
 
-use crate::format::{ABSENT, money, percent, rate, seconds, volume};
+use crate::{
+    format::{ABSENT, money, percent, rate, seconds, volume},
+    sureness::{TableView, odds_of_choice, tables},
+};
 
 /// Everything the outputs print, in reading order.
 #[derive(Debug, Serialize)]
@@ -32,6 +35,10 @@ pub(crate) struct View {
     pub(crate) warnings: Vec<String>,
     pub(crate) sources: Vec<String>,
     pub(crate) findings: Vec<String>,
+    /// How sure the answer is, and what follows from it.
+    pub(crate) tables: Vec<TableView>,
+    /// What the draws leave out.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// One option.
@@ -142,6 +149,8 @@ impl View {
             warnings,
             sources: sources(plan),
             findings: findings(plan),
+            tables: tables(plan),
+            left_out: plan.uncertainty.iter().flat_map(|found| found.left_out.clone()).collect(),
         }
     }
 
@@ -173,6 +182,7 @@ fn how_sure(plan: &Plan) -> String {
     let levels: Vec<String> =
         plan.measured.levels.iter().map(|level| format!("{} {}", level.name, level.verdict)).collect();
     let mut parts = vec![if levels.is_empty() { "no load level".to_owned() } else { levels.join(", ") }];
+    parts.extend(odds_of_choice(plan));
     let own = plan.options.iter().find(|option| matches!(option.kind, OptionKind::SelfHost { .. }));
     if let Some((low, high)) =
         own.and_then(|own| own.usd_per_month_interval).filter(|(low, high)| low != high)

@@ -209,9 +209,9 @@ mod tests {
     fn beta_cdf(x: f64, a: f64, b: f64) -> f64 {
         let density = |t: f64| t.powf(a - 1.0) * (1.0 - t).powf(b - 1.0);
         let area = |to: f64| {
-            let n = 200_000;
-            let h = to / f64::from(n);
-            (1..n).map(|i| density(f64::from(i) * h)).sum::<f64>() * h + h * density(to) / 2.0
+            let steps = 200_000;
+            let step = to / f64::from(steps);
+            (1..steps).map(|i| density(f64::from(i) * step)).sum::<f64>() * step + step * density(to) / 2.0
         };
         area(x) / area(1.0 - 1e-12)
     }

@@ -57,7 +57,9 @@ impl<'a> Setup<'a> {
         let own = setup.kernel.options.iter().any(|option| option.id == SELF_HOST);
         if let Some(capacity) = world.capacity.filter(|_| own) {
             let rate = capacity.rate.per_second();
-            let end = |end: Option<breakeven_measurement::RequestRate>| end.map_or(rate, |e| e.per_second());
+            let end = |end: Option<breakeven_measurement::RequestRate>| {
+                end.map_or(rate, breakeven_measurement::RequestRate::per_second)
+            };
             let (low, high) = (end(capacity.low).min(rate), end(capacity.high).max(rate));
             if low < high {
                 setup.push("measured.capacity", Distribution::Measured(rate, low, high), None);

@@ -19,7 +19,7 @@ pub mod lift;
 use crate::{
     horizon,
     plan::decision_plan::Uncertainty,
-    product::{Product, decision_tables::UncertaintyTable},
+    product::Product,
     scenario::{Factors, scenarios, stresses, world::World},
 };
 use draws::Cells;
@@ -31,7 +31,7 @@ const DRAWS_WITH_STRUCTURE: u32 = 1_000;
 /// Uncertainty of a product's plan; `None` where nothing can be had or nothing is uncertain.
 pub(crate) fn uncertainty(world: &World<'_>, product: &Product) -> Option<Uncertainty> {
     let setup = Setup::of(world, product)?;
-    let table = product.uncertainty.unwrap_or(UncertaintyTable::default());
+    let table = product.uncertainty.unwrap_or_default();
     let mut left_out = setup.left_out.clone();
     let mut count = table.draws.0;
     if setup.rebuilds() && count > DRAWS_WITH_STRUCTURE {

@@ -2,6 +2,9 @@
 
 use breakeven_hardware::Usd;
 use breakeven_measurement::{Fraction, LevelName, RequestRate, Verdict};
+use breakeven_planner::plan::decision_plan::{
+    Flip, InformationValue, OptionOdds, Spread, TornadoBar, Uncertainty,
+};
 use breakeven_planner::plan::*;
 
 pub(crate) fn usd(text: &str) -> Usd {
@@ -153,6 +156,10 @@ pub(crate) fn plan() -> Plan {
             mean_input_tokens: 180.0,
             mean_output_tokens: 48.0,
         },
+        scenarios: None,
+        horizon: None,
+        uncertainty: Some(uncertainty()),
+        allocations: Vec::new(),
         fleet: Fleet {
             replica_capacity: Some(ReplicaCapacity {
                 rate: rate(1.2),
@@ -230,5 +237,56 @@ pub(crate) fn plan() -> Plan {
             .collect(),
         warnings: vec!["the design rate is above the highest valid level".to_owned()],
         cost_basis: None,
+    }
+}
+
+/// Odds, a tornado and flips of made-up figures.
+fn uncertainty() -> Uncertainty {
+    let spread = |mean: f64| Spread {
+        p5: mean * 0.8,
+        p10: mean * 0.85,
+        p50: mean,
+        p90: mean * 1.2,
+        p95: mean * 1.3,
+        mean,
+    };
+    let option = |id: &str, p_cheapest: f64, usd: f64| OptionOdds {
+        id: id.to_owned(),
+        p_cheapest,
+        usd_per_month: spread(usd),
+        usd_per_successful_outcome: Some(spread(usd / 450_000.0)),
+    };
+    Uncertainty {
+        draws: 10_000,
+        seed: 1,
+        months: 1,
+        inputs: Vec::new(),
+        options: vec![option("api:prov/nano", 0.93, 1273.75), option("self_host", 0.07, 1542.0)],
+        cells: Vec::new(),
+        break_even: None,
+        tornado: vec![TornadoBar {
+            path: "fleet.usd_per_hour".to_owned(),
+            low: 0.05,
+            high: 0.4,
+            usd_per_month_at_low: 1273.75,
+            usd_per_month_at_high: 1273.75,
+            saves_per_success_at_low: -0.000_12,
+            saves_per_success_at_high: 0.0021,
+            choice_at_low: "self_host".to_owned(),
+            choice_at_high: "api:prov/nano".to_owned(),
+        }],
+        flips: vec![Flip {
+            path: "fleet.usd_per_hour".to_owned(),
+            now: 0.2,
+            below: Some((0.0161, "self_host".to_owned())),
+            above: None,
+            looked_at: (0.005, 4.0),
+        }],
+        measure_next: vec![InformationValue {
+            path: "fleet.usd_per_hour".to_owned(),
+            usd_per_month: 3.21,
+            variance_share: 0.71,
+        }],
+        left_out: Vec::new(),
     }
 }

@@ -1,0 +1,233 @@
+//! How sure the answer is, as tables: odds, budget, what moves it, the conditions it was tried under, the months ahead, who pays.
+
+use breakeven_hardware::Usd;
+use breakeven_planner::plan::{
+    Plan,
+    decision_plan::{AllocationPlan, Flip, HorizonPlan, ScenarioMatrix, Uncertainty},
+};
+use serde::Serialize;
+
+use crate::format::{ABSENT, money, percent, volume};
+
+/// Rows of tables that are sorted by what matters.
+const MOST_ROWS: usize = 8;
+
+/// One table of text; the first column names its rows, the others are flush right.
+#[derive(Debug, Serialize)]
+pub(crate) struct TableView {
+    pub(crate) title: String,
+    pub(crate) heads: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl TableView {
+    fn new(title: &str, heads: &[&str], rows: Vec<Vec<String>>) -> Option<Self> {
+        let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+        (!rows.is_empty()).then(|| Self { title: title.to_owned(), heads, rows })
+    }
+}
+
+/// Every table that the plan has figures for, in reading order.
+pub(crate) fn tables(plan: &Plan) -> Vec<TableView> {
+    let name = |id: &str| {
+        plan.options.iter().find(|option| option.id == id).map_or_else(|| id.to_owned(), |o| o.name.clone())
+    };
+    let mut all = Vec::new();
+    if let Some(uncertainty) = &plan.uncertainty {
+        all.extend(odds(uncertainty, &name));
+        all.extend(tornado(uncertainty, &name));
+        all.extend(flips(uncertainty, &name));
+        all.extend(measure_next(uncertainty));
+    }
+    all.extend(
+        plan.scenarios.as_ref().and_then(|matrix| conditions(matrix, plan.uncertainty.as_ref(), &name)),
+    );
+    all.extend(plan.horizon.as_ref().and_then(|horizon| months(horizon, &name)));
+    all.extend(plan.allocations.iter().filter_map(|split| allocation(split, &name)));
+    all
+}
+
+/// The odds of the choice in one phrase; `None` where nothing was drawn.
+pub(crate) fn odds_of_choice(plan: &Plan) -> Option<String> {
+    let uncertainty = plan.uncertainty.as_ref()?;
+    let choice = plan.decision.choice.as_ref()?;
+    let option = uncertainty.options.iter().find(|option| option.id == *choice)?;
+    Some(format!("cheapest in {} of {} draws", percent(Some(option.p_cheapest)), uncertainty.draws))
+}
+
+fn dollars(value: f64) -> String {
+    Usd::from_f64(value).map_or_else(|| ABSENT.to_owned(), money)
+}
+
+type Name<'a> = &'a dyn Fn(&str) -> String;
+
+fn odds(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
+    let rows = found.options.iter().map(|option| {
+        let s = &option.usd_per_month;
+        vec![
+            name(&option.id),
+            percent(Some(option.p_cheapest)),
+            dollars(s.p10),
+            dollars(s.p50),
+            dollars(s.p90),
+            option
+                .usd_per_successful_outcome
+                .as_ref()
+                .map_or_else(|| ABSENT.to_owned(), |s| format!("{} to {}", dollars(s.p5), dollars(s.p95))),
+        ]
+    });
+    let months = if found.months > 1 { format!(", mean of {} months", found.months) } else { String::new() };
+    let title = format!("Odds and budget: {} draws, seed {}{months}", found.draws, found.seed);
+    let heads = ["option", "cheapest", "USD/month p10", "p50", "p90", "USD/success p5 to p95"];
+    TableView::new(&title, &heads, rows.collect())
+}
+
+fn tornado(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
+    let rows = found.tornado.iter().take(MOST_ROWS).map(|bar| {
+        let end = |saves: f64, choice: &str| format!("{} ({})", signed(saves), name(choice));
+        vec![
+            bar.path.clone(),
+            format!("{} to {}", plain(bar.low), plain(bar.high)),
+            end(bar.saves_per_success_at_low, &bar.choice_at_low),
+            end(bar.saves_per_success_at_high, &bar.choice_at_high),
+        ]
+    });
+    let heads = ["input", "from low to high", "saved a success at low (cheapest)", "at high (cheapest)"];
+    TableView::new("What moves the answer, one input at a time", &heads, rows.collect())
+}
+
+fn flips(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
+    let at = |end: &Option<(f64, String)>| match end {
+        Some((value, choice)) => format!("{} ({})", plain(*value), name(choice)),
+        None => "never".to_owned(),
+    };
+    let turning = found.flips.iter().filter(|flip| flip.below.is_some() || flip.above.is_some());
+    let rows = turning.take(MOST_ROWS).map(|flip: &Flip| {
+        vec![
+            flip.path.clone(),
+            plain(flip.now),
+            at(&flip.below),
+            at(&flip.above),
+            format!("{} to {}", plain(flip.looked_at.0), plain(flip.looked_at.1)),
+        ]
+    });
+    let heads = ["input", "now", "flips below (to)", "flips above (to)", "looked at"];
+    TableView::new("Where the decision flips, the smallest step first", &heads, rows.collect())
+}
+
+fn measure_next(found: &Uncertainty) -> Option<TableView> {
+    let telling = found.measure_next.iter().filter(|v| v.usd_per_month > 0.0 || v.variance_share >= 0.01);
+    let rows = telling.take(MOST_ROWS).map(|value| {
+        vec![value.path.clone(), dollars(value.usd_per_month), percent(Some(value.variance_share))]
+    });
+    let heads = ["input", "worth knowing, USD/month", "share of the variance"];
+    TableView::new("What to measure next", &heads, rows.collect())
+}
+
+fn conditions(matrix: &ScenarioMatrix, found: Option<&Uncertainty>, name: Name<'_>) -> Option<TableView> {
+    let rows = matrix.scenarios.iter().map(|scenario| {
+        let mut row = vec![format!("{} ({})", scenario.name, scenario.changes)];
+        row.extend(matrix.stresses.iter().map(|stress| {
+            let of = |s: &str, t: &str| s == scenario.name && t == stress.name;
+            let Some(cell) = matrix.cells.iter().find(|cell| of(&cell.scenario, &cell.stress)) else {
+                return ABSENT.to_owned();
+            };
+            let Some(choice) = &cell.choice else { return "none can be had".to_owned() };
+            let usd = cell.options.iter().find(|o| o.id == *choice).map(|o| money(o.usd_per_month));
+            let odds = found
+                .and_then(|found| found.cells.iter().find(|cell| of(&cell.scenario, &cell.stress)))
+                .and_then(|cell| cell.p_cheapest.iter().find(|(id, _)| id == choice))
+                .map_or_else(String::new, |(_, share)| format!(", {}", percent(Some(*share))));
+            format!("{} {}{odds}", name(choice), usd.unwrap_or_default())
+        }));
+        row
+    });
+    let mut heads = vec!["scenario".to_owned()];
+    heads.extend(matrix.stresses.iter().map(|stress| match stress.changes.as_str() {
+        "nothing" => stress.name.clone(),
+        changes => format!("{} ({changes})", stress.name),
+    }));
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    let title = "Cheapest option and its bill a month under every scenario and stress";
+    let title = if found.is_some_and(|found| !found.cells.is_empty()) {
+        format!("{title}, with its share of the draws")
+    } else {
+        title.to_owned()
+    };
+    TableView::new(&title, &heads, rows.collect())
+}
+
+fn months(horizon: &HorizonPlan, name: Name<'_>) -> Option<TableView> {
+    let rows = horizon.options.iter().map(|option| {
+        vec![
+            name(&option.id),
+            money(option.usd_total),
+            money(option.npv_usd),
+            option.saves_npv_usd.map_or_else(|| ABSENT.to_owned(), money),
+            option.payback_month.map_or_else(|| ABSENT.to_owned(), |month| format!("month {month}")),
+        ]
+    });
+    let last = horizon.requests_by_month.last().copied().unwrap_or(0.0);
+    let title = format!(
+        "{} months ahead: {}; {} requests in the last",
+        horizon.months,
+        horizon.assumes.join(", "),
+        volume(last)
+    );
+    let heads = ["option", "USD in all", "present value", "saved against the cheapest API", "paid back"];
+    TableView::new(&title, &heads, rows.collect())
+}
+
+fn allocation(split: &AllocationPlan, name: Name<'_>) -> Option<TableView> {
+    let rows = split.parts.iter().map(|part| {
+        vec![
+            part.name.clone(),
+            percent(Some(part.share_of_requests)),
+            percent(Some(part.share_of_use)),
+            money(part.idle_usd_per_month),
+            money(part.usd_per_month),
+        ]
+    });
+    let title = format!(
+        "The bill of {} by {}: {}; {}; {} in all",
+        name(&split.option),
+        split.by,
+        split.basis,
+        split.idle_rule,
+        money(split.usd_per_month)
+    );
+    let heads = ["part", "requests", "use", "of it idle, USD/month", "USD/month"];
+    TableView::new(&title, &heads, rows.collect())
+}
+
+/// Four significant digits.
+fn plain(value: f64) -> String {
+    if value.abs() < 1e-12 {
+        return "0".to_owned();
+    }
+    if value.abs() >= 1e4 {
+        return volume(value);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a decimal exponent")]
+    let digits = (3 - value.abs().log10().floor() as i32).clamp(0, 9);
+    let text = format!("{value:.*}", usize::try_from(digits).unwrap_or(0));
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+fn signed(value: f64) -> String {
+    let amount = dollars(value.abs());
+    if value < 0.0 { format!("−{amount}") } else { format!("+{amount}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_four_digits() {
+        assert_eq!(
+            [0.0, 0.02, 0.123_456, 1.5, 15.25, 1234.6, -0.5].map(plain),
+            ["0", "0.02", "0.1235", "1.5", "15.25", "1235", "-0.5"]
+        );
+    }
+}
