@@ -38,8 +38,6 @@ fn the_report_says_how_sure_it_is() {
     let html = fs::read_to_string(page).unwrap();
     for title in [
         "Odds and budget: 10000 draws, seed 1, mean of 24 months",
-        "What moves the answer, one input at a time",
-        "Where the decision flips, the smallest step first",
         "Cheapest option and its bill a month under every scenario and stress",
         "24 months ahead: traffic +2.0 % a month",
         "by team: ",

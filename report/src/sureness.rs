@@ -83,7 +83,12 @@ fn odds(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
 }
 
 fn tornado(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
-    let rows = found.tornado.iter().take(MOST_ROWS).map(|bar| {
+    // An input that the choice's lead does not depend on moves nothing.
+    let moving = found.tornado.iter().filter(|bar| {
+        (bar.saves_per_success_at_high - bar.saves_per_success_at_low).abs() > 1e-12
+            || bar.choice_at_low != bar.choice_at_high
+    });
+    let rows = moving.take(MOST_ROWS).map(|bar| {
         let end = |saves: f64, choice: &str| format!("{} ({})", signed(saves), name(choice));
         vec![
             bar.path.clone(),

@@ -17,6 +17,8 @@ const NOTES_BESIDE: usize = 88;
 const NOTE_ROOM: usize = 34;
 /// Blanks around a cell and the gap to the next.
 const PADDING: usize = 3;
+/// Tables of more columns are left to reports that have the room.
+const WIDEST: usize = 6;
 /// Assumptions a short report names; the rest are counted.
 const ASSUMPTIONS_SHOWN: usize = 5;
 
@@ -56,9 +58,14 @@ pub fn render(plan: &Plan, width: usize, color: bool) -> String {
             Style::Plain,
         );
     }
-    for table in &view.tables {
+    let (wide, narrow): (Vec<_>, Vec<_>) = view.tables.iter().partition(|table| table.heads.len() > WIDEST);
+    for table in narrow {
         page.section(&table.title);
         page.text_table(table);
+    }
+    for table in wide {
+        page.section(&table.title);
+        page.line("  in the HTML and markdown reports", Style::Dim);
     }
     page.list("Not in the draws", &view.left_out, Style::Plain);
     for option in view.billed() {
