@@ -4,7 +4,7 @@ pub mod decision_plan;
 pub mod fleet_plan;
 
 use breakeven_hardware::{Usd, sheet::Term};
-use breakeven_measurement::{Fraction, LevelName, RequestRate, Verdict};
+use breakeven_measurement::{Fraction, Headline, LevelName, RequestRate, Verdict};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -184,6 +184,9 @@ pub struct LevelSummary {
     pub verdict: Verdict,
     /// Why not.
     pub findings: Vec<String>,
+    /// Its headline figures with their intervals; none in files of earlier versions and of few requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headlines: Vec<Headline>,
 }
 
 /// The product's traffic.

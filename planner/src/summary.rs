@@ -72,6 +72,7 @@ fn level(level: &LevelResult) -> LevelSummary {
         failed: load.failed(),
         verdict: level.validity.verdict,
         findings: level.validity.findings.iter().map(ToString::to_string).collect(),
+        headlines: level.headlines.clone(),
     }
 }
 

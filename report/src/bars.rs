@@ -3,9 +3,12 @@
 use breakeven_planner::plan::{LineItem, Plan, fleet_plan::PurchaseKind};
 use plotters::prelude::*;
 
-use crate::chart::{Chart, OPTIONS_DRAWN, finished, key};
-use crate::format::money;
-use crate::html::HtmlError;
+use crate::{
+    chart::{Chart, LARGEST, OPTIONS_DRAWN, finished, key},
+    format::money,
+    html::HtmlError,
+    sureness::{moving, plain, signed},
+};
 
 /// A colour for each of the 17 lines: the middling tones of the other charts, then darker and lighter ones.
 const LINES: [RGBColor; 17] = [
@@ -79,7 +82,7 @@ pub(crate) fn stacked(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
         x_format: &|value| breakeven_hardware::Usd::from_f64(*value).map(money).unwrap_or_default(),
         height,
     };
-    let svg = paint(&frame, widest * 1.02, -f64::from(rows)..0.0, &areas, &labels)
+    let svg = paint(&frame, 0.0..widest * 1.02, -f64::from(rows)..0.0, &areas, &labels)
         .map_err(|what| HtmlError::Chart { title: title.to_owned(), what })?;
     Ok(Some(finished(title, &svg, legend)))
 }
@@ -131,7 +134,43 @@ pub(crate) fn load_duration(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
         height: 380,
     };
     let most = fleet.load_duration.iter().map(|point| f64::from(point.replica)).fold(1.0, f64::max);
-    let svg = paint(&frame, 1.0, 0.0..most + height, &areas, &[])
+    let svg = paint(&frame, 0.0..1.0, 0.0..most + height, &areas, &[])
+        .map_err(|what| HtmlError::Chart { title: title.to_owned(), what })?;
+    Ok(Some(finished(title, &svg, legend)))
+}
+
+/// How far each uncertain input moves the choice's lead, one at a time, widest first; `None` where none does.
+pub(crate) fn tornado(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
+    let bars: Vec<_> = plan.uncertainty.iter().flat_map(moving).take(OPTIONS_DRAWN).collect();
+    let ends = || bars.iter().flat_map(|bar| [bar.saves_per_success_at_low, bar.saves_per_success_at_high]);
+    let (left, right) = (ends().fold(0.0, f64::min), ends().fold(0.0, f64::max));
+    let room = (right - left) * 0.04;
+    if bars.is_empty() || !(room.is_normal() && right < LARGEST && left > -LARGEST) {
+        return Ok(None);
+    }
+    let (wins, loses) = (RGBColor(0x2a, 0x8c, 0x5a), RGBColor(0xc9, 0x41, 0x5e));
+    let mut areas = Vec::new();
+    let mut labels = Vec::new();
+    for (bar, row) in bars.iter().zip(0i32..) {
+        let top = -f64::from(row);
+        let (a, b) = (bar.saves_per_success_at_low, bar.saves_per_success_at_high);
+        let (from, to) = (a.min(b), a.max(b));
+        // Left of zero another option wins.
+        areas.push((from.min(0.0), to.min(0.0), top - 0.85, top - 0.4, loses));
+        areas.push((from.max(0.0), to.max(0.0), top - 0.85, top - 0.4, wins));
+        labels.push((left, top - 0.05, format!("{}: {} to {}", bar.path, plain(bar.low), plain(bar.high))));
+    }
+    let rows = i32::try_from(bars.len()).unwrap_or(1);
+    let legend = vec![key(wins, "the choice wins"), key(loses, "another option wins")];
+    let title = "Lead of the choice, one input at a time";
+    let frame = Frame {
+        title,
+        x_label: "USD saved per successful outcome against the next",
+        y_label: None,
+        x_format: &|value| signed(*value),
+        height: u32::try_from(90 + BAR * rows).unwrap_or(400),
+    };
+    let svg = paint(&frame, left - room..right + room, -f64::from(rows)..0.0, &areas, &labels)
         .map_err(|what| HtmlError::Chart { title: title.to_owned(), what })?;
     Ok(Some(finished(title, &svg, legend)))
 }
@@ -147,7 +186,7 @@ struct Frame<'a> {
 
 fn paint(
     frame: &Frame<'_>,
-    widest: f64,
+    x: std::ops::Range<f64>,
     y: std::ops::Range<f64>,
     areas: &[Area],
     labels: &[(f64, f64, String)],
@@ -160,7 +199,7 @@ fn paint(
             .margin_right(60)
             .x_label_area_size(52)
             .y_label_area_size(if frame.y_label.is_some() { 70 } else { 4 })
-            .build_cartesian_2d(0.0..widest, y)
+            .build_cartesian_2d(x, y)
             .map_err(|error| error.to_string())?;
         let mut mesh = chart.configure_mesh();
         mesh.light_line_style(TRANSPARENT)

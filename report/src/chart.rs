@@ -25,7 +25,7 @@ const SERIES: [RGBColor; 8] = [
 pub(crate) const OPTIONS_DRAWN: usize = SERIES.len();
 
 /// Nothing measured or billed is larger; what is, would only break the axes.
-const LARGEST: f64 = 1e18;
+pub(crate) const LARGEST: f64 = 1e18;
 
 /// A drawn chart and the key to its lines, which the page sets as text so that it stays legible on a phone.
 #[derive(Debug, Serialize)]
@@ -69,6 +69,7 @@ pub(crate) fn all(plan: &Plan) -> Result<Vec<(&'static str, Chart)>, HtmlError> 
     // What a plan does not hold is not drawn.
     let more = [
         ("Cost per successful outcome, by line", bars::stacked(plan)?),
+        ("Lead of the choice, one input at a time", bars::tornado(plan)?),
         ("Load-duration curve and what is bought for it", bars::load_duration(plan)?),
         ("A replica lost in the busiest hour", replica_loss(plan)?),
     ];

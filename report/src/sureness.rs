@@ -1,13 +1,14 @@
 //! How sure the answer is, as tables: odds, budget, what moves it, the conditions it was tried under, the months ahead, who pays.
 
 use breakeven_hardware::Usd;
+use breakeven_measurement::{Headline, Metric, headline::Span, metric::Unit};
 use breakeven_planner::plan::{
     Plan,
-    decision_plan::{AllocationPlan, Flip, HorizonPlan, ScenarioMatrix, Uncertainty},
+    decision_plan::{AllocationPlan, Flip, HorizonPlan, ScenarioMatrix, TornadoBar, Uncertainty},
 };
 use serde::Serialize;
 
-use crate::format::{ABSENT, money, percent, volume};
+use crate::format::{ABSENT, money, percent, rate, seconds, volume};
 
 /// Rows of tables that are sorted by what matters.
 const MOST_ROWS: usize = 8;
@@ -33,6 +34,7 @@ pub(crate) fn tables(plan: &Plan) -> Vec<TableView> {
         plan.options.iter().find(|option| option.id == id).map_or_else(|| id.to_owned(), |o| o.name.clone())
     };
     let mut all = Vec::new();
+    all.extend(intervals(plan));
     if let Some(uncertainty) = &plan.uncertainty {
         all.extend(odds(uncertainty, &name));
         all.extend(tornado(uncertainty, &name));
@@ -59,6 +61,37 @@ fn dollars(value: f64) -> String {
     Usd::from_f64(value).map_or_else(|| ABSENT.to_owned(), money)
 }
 
+/// What is printed of a level's intervals: the figures that decide, as the benchmark prints them.
+const SHOWN: [Metric; 5] =
+    [Metric::Goodput, Metric::TtftP50, Metric::TtftP95, Metric::TpotP50, Metric::E2eP95];
+
+fn intervals(plan: &Plan) -> Option<TableView> {
+    let figure = |metric: Metric, value: f64| match metric.unit() {
+        Unit::Share => percent(Some(value)),
+        Unit::Seconds => seconds(Some(value)),
+        Unit::RequestsPerSecond => rate(value),
+    };
+    let span = |metric: Metric, span: Option<Span>| {
+        let end = |end: Option<f64>| end.map_or_else(|| "never".to_owned(), |value| figure(metric, value));
+        span.map_or_else(|| ABSENT.to_owned(), |span| format!("{} to {}", end(span.low), end(span.high)))
+    };
+    let known = |headline: &&Headline| headline.within_run.is_some() || headline.between_runs.is_some();
+    let rows = plan.measured.levels.iter().flat_map(|level| {
+        let shown = level.headlines.iter().filter(|headline| SHOWN.contains(&headline.metric));
+        shown.filter(known).map(|headline| {
+            let metric = headline.metric;
+            vec![
+                format!("{}, {}", level.name, metric.label()),
+                headline.estimate.map_or_else(|| "never".to_owned(), |value| figure(metric, value)),
+                span(metric, headline.within_run),
+                span(metric, headline.between_runs),
+            ]
+        })
+    });
+    let heads = ["figure", "measured", "95 % within the runs", "95 % between runs"];
+    TableView::new("Measured figures and their intervals", &heads, rows.collect())
+}
+
 type Name<'a> = &'a dyn Fn(&str) -> String;
 
 fn odds(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
@@ -83,12 +116,7 @@ fn odds(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
 }
 
 fn tornado(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
-    // An input that the choice's lead does not depend on moves nothing.
-    let moving = found.tornado.iter().filter(|bar| {
-        (bar.saves_per_success_at_high - bar.saves_per_success_at_low).abs() > 1e-12
-            || bar.choice_at_low != bar.choice_at_high
-    });
-    let rows = moving.take(MOST_ROWS).map(|bar| {
+    let rows = moving(found).take(MOST_ROWS).map(|bar| {
         let end = |saves: f64, choice: &str| format!("{} ({})", signed(saves), name(choice));
         vec![
             bar.path.clone(),
@@ -99,6 +127,14 @@ fn tornado(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
     });
     let heads = ["input", "from low to high", "saved a success at low (cheapest)", "at high (cheapest)"];
     TableView::new("What moves the answer, one input at a time", &heads, rows.collect())
+}
+
+/// The bars that are not nothing: what the choice's lead does not depend on moves nothing.
+pub(crate) fn moving(found: &Uncertainty) -> impl Iterator<Item = &TornadoBar> {
+    found.tornado.iter().filter(|bar| {
+        (bar.saves_per_success_at_high - bar.saves_per_success_at_low).abs() > 1e-12
+            || bar.choice_at_low != bar.choice_at_high
+    })
 }
 
 fn flips(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
@@ -206,7 +242,7 @@ fn allocation(split: &AllocationPlan, name: Name<'_>) -> Option<TableView> {
 }
 
 /// Four significant digits.
-fn plain(value: f64) -> String {
+pub(crate) fn plain(value: f64) -> String {
     if value.abs() < 1e-12 {
         return "0".to_owned();
     }
@@ -219,7 +255,7 @@ fn plain(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-fn signed(value: f64) -> String {
+pub(crate) fn signed(value: f64) -> String {
     let amount = dollars(value.abs());
     if value < 0.0 { format!("−{amount}") } else { format!("+{amount}") }
 }

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use breakeven_measurement::{LevelName, Measurement, interval};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::{
     Spanned,
@@ -40,10 +41,10 @@ pub struct Slot {
 
 #[derive(Debug, Deserialize)]
 struct Holder {
-    x: Raw,
+    x: TypedDistribution,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Named {
     Pert,
@@ -53,29 +54,41 @@ enum Named {
     Lognormal,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Figure {
     Goodput,
 }
 
-#[derive(Debug, Deserialize)]
+/// A number that is not known exactly, as the product file types it: `{ low, likely, high }`, a named distribution or a measured figure.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+pub struct TypedDistribution {
+    /// PERT where left out.
     distribution: Option<Named>,
+    /// Taken from the measurement: the share of requests within the SLO. `likely` is used until then.
     measured: Option<Figure>,
+    /// Lowest value (PERT, triangular, uniform).
     low: Option<f64>,
+    /// Likeliest value (PERT, triangular): the one that the bills are made of.
     likely: Option<f64>,
+    /// Highest value (PERT, triangular, uniform).
     high: Option<f64>,
+    /// Mean (normal).
     mean: Option<f64>,
+    /// Standard deviation (normal).
     sd: Option<f64>,
+    /// Median (log-normal).
     median: Option<f64>,
+    /// 90 % quantile (log-normal).
     p90: Option<f64>,
+    /// Cut below (normal).
     min: Option<f64>,
+    /// Cut above (normal).
     max: Option<f64>,
 }
 
-impl Raw {
+impl TypedDistribution {
     fn distribution(&self) -> Result<Distribution, String> {
         let need = |value: Option<f64>, key: &str| {
             value.filter(|v| v.is_finite()).ok_or_else(|| format!("expected a finite number at `{key}`"))

@@ -77,6 +77,7 @@ fn api(id: &str, name: &str, inference: &str, total: &str, infeasible: Option<&s
 fn level(name: LevelName, offered: f64, achieved: f64, goodput: f64, ttft: f64) -> LevelSummary {
     let overloaded = name == LevelName::Stress;
     LevelSummary {
+        headlines: Vec::new(),
         name,
         offered_per_second: offered,
         achieved_per_second: achieved,
