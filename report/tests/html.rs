@@ -57,8 +57,9 @@ fn charts_hold_every_point() {
     let plan = support::plan();
     let page = page();
     let charts = charts(&page);
-    assert_eq!(charts.len(), 4);
+    assert_eq!(charts.len(), 5);
     assert!(charts[3].contains("prov large: $0.02926"), "every bar says what it is");
+    assert!(charts[4].contains("fleet.usd_per_hour: 0.05 to 0.4"), "and so does every bar of the tornado");
     let dots: Vec<usize> = charts.iter().take(3).map(|chart| chart.matches("<circle").count()).collect();
     let load = 2 * plan.load_curve.len();
     assert_eq!(dots, [load, load, plan.options.len() * plan.cost_curve.len()]);
@@ -81,6 +82,7 @@ fn charts_survive_an_empty_plan() {
     plan.break_evens.clear();
     plan.measured.levels.clear();
     plan.decision.choice = None;
+    plan.uncertainty = None;
     assert_eq!(charts(&html::render(&plan).unwrap()).len(), 3);
     assert!(terminal::render(&plan, 10, false).contains("Fleet"));
 }
@@ -152,7 +154,14 @@ fn absurd_numbers_do_not_break_the_charts() {
     for point in &mut plan.cost_curve {
         point.requests_per_month = 0.0;
     }
-    assert_eq!(charts(&html::render(&plan).unwrap()).len(), 4);
+    for bar in plan.uncertainty.iter_mut().flat_map(|found| &mut found.tornado) {
+        bar.saves_per_success_at_low = f64::NEG_INFINITY;
+    }
+    assert_eq!(
+        charts(&html::render(&plan).unwrap()).len(),
+        4,
+        "all but the tornado, which would say nothing"
+    );
 }
 
 #[test]
