@@ -157,7 +157,8 @@ fn flips(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
 }
 
 fn measure_next(found: &Uncertainty) -> Option<TableView> {
-    let telling = found.measure_next.iter().filter(|v| v.usd_per_month > 0.0 || v.variance_share >= 0.01);
+    // Less than a cent is the rounding of sums.
+    let telling = found.measure_next.iter().filter(|v| v.usd_per_month >= 0.01 || v.variance_share >= 0.01);
     let rows = telling.take(MOST_ROWS).map(|value| {
         vec![value.path.clone(), dollars(value.usd_per_month), percent(Some(value.variance_share))]
     });
