@@ -19,6 +19,7 @@
 //! | [`diff`] | two plans side by side |
 //! | [`explain`] | the tree under a number |
 //! | `cost` | every line of an option's bill at a volume |
+//! | [`workflow`] | the stages of a request as a Markov chain; not yet part of a plan |
 //! | [`stack`] | the lines beside inference, from their drivers |
 //! | `assumptions` | what the product file types |
 //! | `break_even` | where two cost curves cross |
@@ -52,6 +53,7 @@ pub mod stack;
 mod summary;
 pub mod traffic;
 pub mod uncertainty;
+pub mod workflow;
 
 pub use breakeven_measurement::{step_fit, step_model};
 pub use capacity::PlanError;

@@ -159,6 +159,7 @@ pub fn plan(
     let had = had.chain(apis.iter().filter_map(|(id, _, model)| Some((id.as_str(), model.as_ref().ok()?))));
     let cost_basis = CostBasis::of(product, &week, &had.collect::<Vec<_>>());
     warnings.extend(price_warnings(&plans));
+    warnings.extend(crate::stack::double_counted(&product.costs));
     if matches!(
         measurement.model.as_ref().map(|m| &m.weights),
         Some(breakeven_models::WeightsOrigin::Random { .. })

@@ -358,6 +358,30 @@ fn people(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     Ok(all)
 }
 
+/// A warning for each line that a `[[cost]]` and a table of `[stack]` both add to for the same kind of option: both count.
+pub(crate) fn double_counted(costs: &[CostEntry]) -> Vec<String> {
+    let meet = |a: &CostEntry, b: &CostEntry| {
+        a.line == b.line && (a.only.is_none() || b.only.is_none() || a.only == b.only)
+    };
+    let entries = || costs.iter().enumerate();
+    let mut warnings = Vec::new();
+    for (index, typed) in entries().filter(|(_, entry)| entry.worked.is_none()) {
+        let tables: Vec<String> = entries()
+            .filter(|(_, entry)| entry.worked.is_some() && meet(typed, entry))
+            .map(|(at, entry)| entry.path(at))
+            .collect();
+        if !tables.is_empty() {
+            warnings.push(format!(
+                "{} is on the line {} and so is {}: both count; leave one out where they are the same money",
+                typed.path(index),
+                typed.line.label(),
+                tables.join(", ")
+            ));
+        }
+    }
+    warnings
+}
+
 impl OperationalDebtTable {
     /// What it costs in a month over what it costs in the first: 1 in the first twelve (months 0 to 11), then
     /// (1 + growth)^(months past the first year / 12); 1 always where it is worked off.

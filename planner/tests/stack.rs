@@ -161,6 +161,24 @@ fn every_number_says_where_it_comes_from() {
     assert!(plan.assumptions.iter().any(|a| a.path == "stack.support[0]"));
 }
 
+#[test]
+fn a_cost_beside_a_table_on_its_line_is_warned_of() {
+    let warned = |tables: &str| -> Vec<String> {
+        let (_, plan) = made(1_000.0, tables);
+        plan.warnings.into_iter().filter(|warning| warning.contains("both count")).collect()
+    };
+    let network = "[[stack.network]]\nonly = \"api\"\negress_gb_per_request = 1\nusd_per_gb = 1\n";
+    let cost = |only: &str| format!("[[cost]]\nline = \"network\"\n{only}usd_per_month = 5\n{network}");
+    let twice = warned(&cost(""));
+    assert!(
+        twice.len() == 1 && twice[0].contains("cost[0]") && twice[0].contains("stack.network[0]"),
+        "{twice:?}"
+    );
+    assert_eq!(warned(&cost("only = \"self_host\"\n")), Vec::<String>::new(), "other options");
+    assert_eq!(warned(network), Vec::<String>::new());
+    assert_eq!(warned(&cost("").replacen("network", "storage", 1)), Vec::<String>::new(), "other lines");
+}
+
 /// The error of a product with these tables.
 fn refused(tables: &str) -> String {
     let text = include_str!("../../examples/support-bot.toml");

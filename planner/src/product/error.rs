@@ -47,6 +47,29 @@ impl ProductError {
             ),
         }
     }
+
+    /// A `[[stage]]` that is refused; `at` is text to look for within its lines.
+    pub(crate) fn of_stage(index: usize, at: &str, message: String, text: &str, file: &str) -> Self {
+        let lines = || text.lines().enumerate();
+        let header = |line: &str| line.trim_start().starts_with("[[stage]]");
+        let start = lines().filter(|(_, line)| header(line)).nth(index).map_or(0, |(number, _)| number);
+        // Its lines end where another table begins that is not its own.
+        let own = |line: &str| {
+            let line = line.trim_start();
+            !line.starts_with('[') || line.starts_with("[stage.") || line.starts_with("[[stage.")
+        };
+        let place = lines()
+            .skip(start + 1)
+            .take_while(|(_, line)| own(line))
+            .find(|(_, line)| {
+                line.trim_start().trim_start_matches("[stage.").starts_with(at)
+                    || line.contains(at) && at.starts_with('"')
+            })
+            .map_or(start, |(number, _)| number);
+        let found = lines().nth(place).map_or("", |(_, line)| line);
+        let found = found.split(" #").next().unwrap_or(found).trim();
+        Self { file: file.to_owned(), line: place + 1, found: found.chars().take(120).collect(), message }
+    }
 }
 
 /// The line of a byte, from 1.

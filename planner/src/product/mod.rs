@@ -6,6 +6,7 @@ pub mod decision_tables;
 mod error;
 mod session;
 pub mod stack;
+pub mod stage;
 mod supply;
 mod text;
 
