@@ -174,7 +174,7 @@ fn a_flip_is_where_the_answer_turns() {
 
 proptest! {
     // Each case plans twice and more in full.
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
     /// A distribution whose ends are its middle draws that value only: every draw's bill is then the exact plan's.
     #[test]
     fn the_fast_model_is_the_exact_one(
