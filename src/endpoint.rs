@@ -130,9 +130,8 @@ impl EndpointArguments {
         };
         let codec = Arc::new(TextCodec::open(path).context("--tokenizer")?);
         let (encoding, counting) = (Arc::clone(&codec), Arc::clone(&codec));
-        // Text that cannot be encoded is no token of ours: the server's count is then the one that differs.
         let count: Count =
-            Arc::new(move |text| counting.encode(text, false).map_or(0, |tokens| tokens.len() as u64));
+            Arc::new(move |text| counting.encode(text, false).ok().map(|tokens| tokens.len() as u64));
         let encode: Encode = Box::new(move |text| encoding.encode(text, false));
         Ok((encode, Arc::new(move |tokens| codec.decode(tokens)), Some(count)))
     }

@@ -58,9 +58,12 @@ pub fn headlines(
         let estimate = metric.of(&pooled.overall, ALPHA)?.estimate;
         let within = spans.iter().find(|(of, _)| *of == metric).map(|(_, span)| *span);
         // The histogram's value may lie a bucket beside the ends.
+        // Too few requests for the percentile leave its high end open by order statistics; drawing the same requests again cannot
+        // close it.
+        let open = metric.of(&pooled.overall, ALPHA).is_some_and(|interval| !interval.high.is_finite());
         let held = |span: Span| Span {
             low: span.low.map(|low| low.min(estimate)),
-            high: span.high.map(|high| high.max(estimate)),
+            high: span.high.filter(|_| !open).map(|high| high.max(estimate)),
         };
         Some(Headline::new(metric, estimate, within.map(held), of_runs(metric)))
     };

@@ -42,7 +42,7 @@ impl Target for FourWords {
 async fn of(claimed: Option<u64>) -> LoadResult {
     let tokens = |count| Lengths::constant(count).expect("above 0");
     let workload = Workload { segments: vec![Segment::plain("all", 1.0, tokens(8), tokens(4))] };
-    let count: Count = Arc::new(|text| text.split_whitespace().count() as u64);
+    let count: Count = Arc::new(|text| Some(text.split_whitespace().count() as u64));
     let target: Arc<dyn Target> = Arc::new(Counted { target: Arc::new(FourWords { claimed }), count });
     let mut source = RequestSource::lengths_only(&workload, 1);
     let schedule = (0..10).map(|i| (Duration::from_millis(i * 50), source.draw())).collect();

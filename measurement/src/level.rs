@@ -334,7 +334,7 @@ pub struct LevelResult {
     pub arrivals: ArrivalProcess,
     /// Rate asked for, of all generators together.
     pub target_rate: RequestRate,
-    /// Seconds of load before the window began; of several runs the longest.
+    /// Seconds of load before the window began; of several runs or generators the shortest.
     #[serde(rename = "warmup_seconds", with = "seconds")]
     #[schemars(with = "f64")]
     pub warmup: Duration,

@@ -278,7 +278,8 @@ fn add_level(into: &mut LevelResult, other: &LevelResult, sharded: bool) {
     into.headlines = Vec::new();
     // Of equal windows this is the rate of all counts; where each run's began when it settled, each has its own.
     into.rates = into.rates.zip(*rates).map(|(a, b)| a.plus(&b));
-    into.warmup = into.warmup.max(*warmup);
+    // The shortest decides whether the generators began too far apart.
+    into.warmup = into.warmup.min(*warmup);
     if !sharded {
         let sum = into.target_rate.per_second() + target_rate.per_second();
         into.target_rate = RequestRate::new(sum).unwrap_or(into.target_rate);

@@ -29,7 +29,7 @@ pub fn pool(runs: &[LevelResult]) -> Option<LevelResult> {
     let mut pooled = first.clone();
     for run in others {
         pooled.resources = follow(&pooled, run);
-        pooled.warmup = pooled.warmup.max(run.warmup);
+        pooled.warmup = pooled.warmup.min(run.warmup);
         pooled.window += run.window;
         pooled.overall.merge(&run.overall);
         for (SegmentResult { load, .. }, other) in pooled.segments.iter_mut().zip(&run.segments) {

@@ -50,7 +50,7 @@ fn generators_that_settled_at_different_times_add_up() {
     let merged = parts(&[early, late]).unwrap();
     // 90 in 9 s and 90 in 6 s are 25 a second together, and not the 20 of 180 in 9 s.
     assert!((offered(&merged) - 25.0).abs() < 1e-9 && (sum - 25.0).abs() < 1e-9, "{}", offered(&merged));
-    assert_eq!((merged.levels[0].warmup, merged.levels[0].overall.scheduled), (Duration::from_secs(4), 180));
+    assert_eq!((merged.levels[0].warmup, merged.levels[0].overall.scheduled), (Duration::from_secs(1), 180));
 }
 
 proptest! {

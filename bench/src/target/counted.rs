@@ -10,8 +10,8 @@ use breakeven_measurement::{level::TokenSource, step_fit::StepRow};
 use super::{Answer, Attempting, Outcome, Target, TargetLoad, Trace};
 use crate::requests::Request;
 
-/// Tokens of a text.
-pub type Count = Arc<dyn Fn(&str) -> u64 + Send + Sync>;
+/// Tokens of a text; `None` where the tokenizer cannot encode it.
+pub type Count = Arc<dyn Fn(&str) -> Option<u64> + Send + Sync>;
 
 /// A server's count may be this much off ours: the end-of-text token that it counts and does not send, and a word cut differently.
 const EITHER_WAY: u64 = 2;
@@ -42,7 +42,7 @@ impl Counted {
         let wanted = trace.answer.is_some();
         trace.answer.get_or_insert_default();
         let mut outcome = self.target.attempt(request, trace).await;
-        let ours = trace.answer.as_ref().map(|answer| self.tokens_of(answer));
+        let ours = trace.answer.as_ref().and_then(|answer| self.tokens_of(answer));
         trace.tokenizer_tokens = ours;
         if let (Outcome::Completed(usage), Some(ours)) = (&mut outcome, ours)
             && usage.source == TokenSource::Chunks
@@ -55,10 +55,10 @@ impl Counted {
         outcome
     }
 
-    fn tokens_of(&self, answer: &Answer) -> u64 {
-        let of = |text: &str| if text.is_empty() { 0 } else { (self.count)(text) };
-        let calls = answer.tool_calls.iter().map(|call| of(&call.name) + of(&call.arguments));
-        of(&answer.text) + of(&answer.reasoning) + calls.sum::<u64>()
+    fn tokens_of(&self, answer: &Answer) -> Option<u64> {
+        let calls = answer.tool_calls.iter().flat_map(|call| [&call.name, &call.arguments]);
+        let texts = [&answer.text, &answer.reasoning].into_iter().chain(calls);
+        texts.filter(|text| !text.is_empty()).map(|text| (self.count)(text)).sum()
     }
 }
 
