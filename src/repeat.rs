@@ -54,7 +54,8 @@ pub(crate) fn interval_lines(levels: &[LevelResult], repeats: Option<&Repeats>) 
 fn spans(level: &LevelResult, of: impl Fn(&Headline) -> Option<Span>) -> Option<String> {
     let one = |metric: &Metric| {
         let span = of(level.headline(*metric)?)?;
-        let end = |end: Option<f64>| end.map_or_else(|| "never".to_owned(), |value| figure(*metric, value));
+        let end =
+            |end: Option<f64>| end.map_or_else(|| "unbounded".to_owned(), |value| figure(*metric, value));
         Some(format!("{} {} to {}", metric.label(), end(span.low), end(span.high)))
     };
     let found: Vec<String> = SHOWN.iter().filter_map(one).collect();

@@ -150,7 +150,10 @@ pub fn plan(
         .and_then(|(_, _, model)| model.as_ref().ok());
     let contest = Contest { own: own_plan.zip(own.as_ref().ok()), api: api_plan.zip(api_model) };
     let world = World { measurement, prices, options, capacity: capacity.as_ref() };
-    let uncertainty = crate::uncertainty::uncertainty(&world, product);
+    let mut uncertainty = crate::uncertainty::uncertainty(&world, product);
+    if let Some(found) = &mut uncertainty {
+        found.leave_out(&plans);
+    }
     let horizon = crate::horizon::horizon(&world, product);
     let scenarios = crate::scenario::matrix::matrix(&world, product);
     let decision = decide(&plans, &contest, &break_evens, &traffic);

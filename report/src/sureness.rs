@@ -4,7 +4,7 @@ use breakeven_hardware::Usd;
 use breakeven_measurement::{Headline, Metric, headline::Span, metric::Unit};
 use breakeven_planner::plan::{
     Plan,
-    decision_plan::{AllocationPlan, Flip, HorizonPlan, ScenarioMatrix, TornadoBar, Uncertainty},
+    decision_plan::{AllocationPlan, Flip, HorizonPlan, ScenarioMatrix, Spread, TornadoBar, Uncertainty},
 };
 use serde::Serialize;
 
@@ -37,6 +37,7 @@ pub(crate) fn tables(plan: &Plan) -> Vec<TableView> {
     all.extend(intervals(plan));
     if let Some(uncertainty) = &plan.uncertainty {
         all.extend(odds(uncertainty, &name));
+        all.extend(break_even(uncertainty, &name));
         all.extend(tornado(uncertainty, &name));
         all.extend(flips(uncertainty, &name));
         all.extend(measure_next(uncertainty));
@@ -54,7 +55,9 @@ pub(crate) fn odds_of_choice(plan: &Plan) -> Option<String> {
     let uncertainty = plan.uncertainty.as_ref()?;
     let choice = plan.decision.choice.as_ref()?;
     let option = uncertainty.options.iter().find(|option| option.id == *choice)?;
-    Some(format!("cheapest in {} of {} draws", percent(Some(option.p_cheapest)), uncertainty.draws))
+    let over =
+        if uncertainty.months > 1 { format!(" over {} months", uncertainty.months) } else { String::new() };
+    Some(format!("cheapest in {} of {} draws{over}", percent(Some(option.p_cheapest)), uncertainty.draws))
 }
 
 fn dollars(value: f64) -> String {
@@ -72,7 +75,8 @@ fn intervals(plan: &Plan) -> Option<TableView> {
         Unit::RequestsPerSecond => rate(value),
     };
     let span = |metric: Metric, span: Option<Span>| {
-        let end = |end: Option<f64>| end.map_or_else(|| "never".to_owned(), |value| figure(metric, value));
+        let end =
+            |end: Option<f64>| end.map_or_else(|| "unbounded".to_owned(), |value| figure(metric, value));
         span.map_or_else(|| ABSENT.to_owned(), |span| format!("{} to {}", end(span.low), end(span.high)))
     };
     let known = |headline: &&Headline| headline.within_run.is_some() || headline.between_runs.is_some();
@@ -96,13 +100,19 @@ type Name<'a> = &'a dyn Fn(&str) -> String;
 
 fn odds(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
     let rows = found.options.iter().map(|option| {
-        let s = &option.usd_per_month;
+        let bill = |at: fn(&Spread) -> f64| {
+            option.usd_per_month.as_ref().map_or_else(|| ABSENT.to_owned(), |spread| dollars(at(spread)))
+        };
+        let had = match option.available {
+            all if all >= 1.0 => String::new(),
+            some => format!(" (to be had in {})", percent(Some(some))),
+        };
         vec![
-            name(&option.id),
+            format!("{}{had}", name(&option.id)),
             percent(Some(option.p_cheapest)),
-            dollars(s.p10),
-            dollars(s.p50),
-            dollars(s.p90),
+            bill(|s| s.p10),
+            bill(|s| s.p50),
+            bill(|s| s.p90),
             option
                 .usd_per_successful_outcome
                 .as_ref()
@@ -113,6 +123,32 @@ fn odds(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
     let title = format!("Odds and budget: {} draws, seed {}{months}", found.draws, found.seed);
     let heads = ["option", "cheapest", "USD/month p10", "p50", "p90", "USD/success p5 to p95"];
     TableView::new(&title, &heads, rows.collect())
+}
+
+/// From which volume self-host is the cheaper one.
+fn break_even(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
+    let spread = found.break_even.as_ref()?;
+    let row = |what: &str, of: &Option<Spread>, shown: fn(f64) -> String| {
+        let of = of.as_ref()?;
+        Some([what.to_owned()].into_iter().chain([of.p5, of.p50, of.p95].map(shown)).collect::<Vec<String>>())
+    };
+    let rows = [
+        row("requests a month", &spread.requests_per_month, volume),
+        row("utilisation of the replicas there", &spread.utilization, |share| percent(Some(share))),
+    ];
+    let share = |what: &str, share: f64| {
+        Some(vec![
+            format!("draws in which it is {what}"),
+            ABSENT.to_owned(),
+            percent(Some(share)),
+            ABSENT.to_owned(),
+        ])
+    };
+    let rows = rows
+        .into_iter()
+        .chain([share("cheaper at any volume", spread.always), share("dearer at any volume", spread.never)]);
+    let title = format!("Break-even with {}", name(&spread.api));
+    TableView::new(&title, &["break-even", "5 %", "median", "95 %"], rows.flatten().collect())
 }
 
 fn tornado(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {

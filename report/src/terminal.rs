@@ -250,7 +250,7 @@ impl Page {
 
     fn section(&mut self, title: &str) {
         self.out.push('\n');
-        self.line(title, Style::Heading);
+        self.line(&plain(title), Style::Heading);
     }
 
     fn list(&mut self, title: &str, items: &[String], style: Style) {

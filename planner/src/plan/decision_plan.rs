@@ -5,7 +5,7 @@ use breakeven_hardware::Usd;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LineItem;
+use super::{LineItem, OptionPlan};
 
 /// Scenarios crossed with stresses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -137,6 +137,22 @@ pub struct Uncertainty {
     pub left_out: Vec<String>,
 }
 
+impl Uncertainty {
+    /// Names the options of a plan that the draws do not hold: mixes and hybrids are bought by a search that no draw repeats.
+    pub(crate) fn leave_out(&mut self, options: &[OptionPlan]) {
+        let drawn = |id: &str| self.options.iter().any(|option| option.id == id);
+        let said = |id: &str| self.left_out.iter().any(|line| line.starts_with(id));
+        let missing: Vec<&str> = options
+            .iter()
+            .filter(|option| option.infeasible.is_none() && !drawn(&option.id) && !said(&option.id))
+            .map(|option| option.name.as_str())
+            .collect();
+        if !missing.is_empty() {
+            self.left_out.push(format!("{}: in the bills, not in the draws", missing.join(", ")));
+        }
+    }
+}
+
 /// One uncertain number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UncertainInput {
@@ -176,10 +192,18 @@ pub struct OptionOdds {
     pub id: String,
     /// Share of draws in which it is the cheapest per success. They add up to 1.
     pub p_cheapest: f64,
-    /// Mean monthly bill over the months, USD.
-    pub usd_per_month: Spread,
+    /// Share of draws in which it can be had at all (rate limits, for one); the bills are those of these draws.
+    #[serde(default = "every_draw")]
+    pub available: f64,
+    /// Mean monthly bill over the months, USD; absent where no draw has it.
+    pub usd_per_month: Option<Spread>,
     /// Over successful outcomes, USD; absent where a draw has no success.
     pub usd_per_successful_outcome: Option<Spread>,
+}
+
+/// Of plans written before they told.
+fn every_draw() -> f64 {
+    1.0
 }
 
 /// P(cheapest) in one cell.
@@ -191,8 +215,8 @@ pub struct CellOdds {
     pub stress: String,
     /// Option ids with their share of draws; they add up to 1.
     pub p_cheapest: Vec<(String, f64)>,
-    /// Monthly bill of the cell's most frequent winner, USD.
-    pub usd_per_month: Spread,
+    /// Monthly bill of the cell's most frequent winner, USD, in the draws that have it; absent where nothing can be had.
+    pub usd_per_month: Option<Spread>,
 }
 
 /// Break-even volume under the draws.

@@ -40,8 +40,9 @@ pub(super) fn answers(
         .map(|(index, option)| OptionOdds {
             id: option.id.clone(),
             p_cheapest: odds.get(index).copied().unwrap_or(0.0),
-            usd_per_month: spread(drawn.usd_of(0, index).filter(|usd| usd.is_finite()).collect())
-                .unwrap_or(NO_SPREAD),
+            available: drawn.usd_of(0, index).filter(|usd| usd.is_finite()).count() as f64
+                / drawn.count.max(1) as f64,
+            usd_per_month: spread(drawn.usd_of(0, index).filter(|usd| usd.is_finite()).collect()),
             usd_per_successful_outcome: {
                 let all: Vec<f64> =
                     drawn.per_success_of(0).filter_map(|options| options.get(index).copied()).collect();
@@ -75,8 +76,6 @@ fn input(input: &super::inputs::Input) -> UncertainInput {
     }
 }
 
-const NO_SPREAD: Spread = Spread { p5: 0.0, p10: 0.0, p50: 0.0, p90: 0.0, p95: 0.0, mean: 0.0 };
-
 /// Quantiles by nearest rank; `None` of nothing.
 fn spread(mut values: Vec<f64>) -> Option<Spread> {
     values.sort_by(f64::total_cmp);
@@ -106,7 +105,7 @@ fn cell_odds(setup: &Setup<'_>, cells: &Cells, drawn: &Drawn) -> Vec<CellOdds> {
                 scenario: scenario.clone(),
                 stress: stress.clone(),
                 p_cheapest: setup.kernel.options.iter().map(|o| o.id.clone()).zip(odds).collect(),
-                usd_per_month: usd.and_then(spread).unwrap_or(NO_SPREAD),
+                usd_per_month: usd.and_then(spread),
             }
         })
         .collect()

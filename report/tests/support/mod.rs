@@ -3,7 +3,7 @@
 use breakeven_hardware::Usd;
 use breakeven_measurement::{Fraction, LevelName, RequestRate, Verdict};
 use breakeven_planner::plan::decision_plan::{
-    Flip, InformationValue, OptionOdds, Spread, TornadoBar, Uncertainty,
+    BreakEvenSpread, Flip, InformationValue, OptionOdds, Spread, TornadoBar, Uncertainty,
 };
 use breakeven_planner::plan::*;
 
@@ -254,7 +254,8 @@ fn uncertainty() -> Uncertainty {
     let option = |id: &str, p_cheapest: f64, usd: f64| OptionOdds {
         id: id.to_owned(),
         p_cheapest,
-        usd_per_month: spread(usd),
+        available: if p_cheapest > 0.5 { 1.0 } else { 0.9 },
+        usd_per_month: Some(spread(usd)),
         usd_per_successful_outcome: Some(spread(usd / 450_000.0)),
     };
     Uncertainty {
@@ -264,7 +265,14 @@ fn uncertainty() -> Uncertainty {
         inputs: Vec::new(),
         options: vec![option("api:prov/nano", 0.93, 1273.75), option("self_host", 0.07, 1542.0)],
         cells: Vec::new(),
-        break_even: None,
+        break_even: Some(BreakEvenSpread {
+            api: "api:prov/nano".to_owned(),
+            draws: 1_000,
+            always: 0.0,
+            never: 0.04,
+            requests_per_month: Some(spread(2_400_000.0)),
+            utilization: Some(spread(0.41)),
+        }),
         tornado: vec![TornadoBar {
             path: "fleet.usd_per_hour".to_owned(),
             low: 0.05,
