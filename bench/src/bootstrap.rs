@@ -55,12 +55,13 @@ pub fn headlines(
         runs.iter().map(of_run).collect()
     };
     let headline = |metric: Metric| {
-        let estimate = metric.of(&pooled.overall, ALPHA)?.estimate;
+        let by_ranks = metric.of(&pooled.overall, ALPHA)?;
+        let estimate = by_ranks.estimate;
         let within = spans.iter().find(|(of, _)| *of == metric).map(|(_, span)| *span);
-        // The histogram's value may lie a bucket beside the ends.
         // Too few requests for the percentile leave its high end open by order statistics; drawing the same requests again cannot
         // close it.
-        let open = metric.of(&pooled.overall, ALPHA).is_some_and(|interval| !interval.high.is_finite());
+        let open = !by_ranks.high.is_finite();
+        // The histogram's value may lie a bucket beside the ends.
         let held = |span: Span| Span {
             low: span.low.map(|low| low.min(estimate)),
             high: span.high.filter(|_| !open).map(|high| high.max(estimate)),

@@ -40,9 +40,12 @@ impl Target for FourWords {
 }
 
 async fn of(claimed: Option<u64>) -> LoadResult {
+    counted(claimed, Arc::new(|text| Some(text.split_whitespace().count() as u64))).await
+}
+
+async fn counted(claimed: Option<u64>, count: Count) -> LoadResult {
     let tokens = |count| Lengths::constant(count).expect("above 0");
     let workload = Workload { segments: vec![Segment::plain("all", 1.0, tokens(8), tokens(4))] };
-    let count: Count = Arc::new(|text| Some(text.split_whitespace().count() as u64));
     let target: Arc<dyn Target> = Arc::new(Counted { target: Arc::new(FourWords { claimed }), count });
     let mut source = RequestSource::lengths_only(&workload, 1);
     let schedule = (0..10).map(|i| (Duration::from_millis(i * 50), source.draw())).collect();
@@ -65,6 +68,17 @@ async fn chunks_of_several_tokens_are_counted_by_the_tokenizer() {
     let load = of(None).await;
     assert_eq!((load.output_tokens.0, load.counts_checked), (40, 0));
     assert_eq!(load.token_sources.get(&TokenSource::Tokenizer), Some(&10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_tokenizer_cannot_encode_is_counted_by_chunks() {
+    let load = counted(None, Arc::new(|_| None)).await;
+    assert!(
+        load.output_tokens.0 > 0 && load.token_sources.get(&TokenSource::Chunks) == Some(&10),
+        "{load:?}"
+    );
+    let load = counted(Some(9), Arc::new(|_| None)).await;
+    assert_eq!((load.output_tokens.0, load.counts_checked), (90, 0), "nothing to compare with");
 }
 
 #[tokio::test(start_paused = true)]

@@ -236,6 +236,21 @@ async fn cancelling_keeps_what_finished_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_percentile_of_few_requests_has_no_high_end() {
+    let target: Arc<dyn Target> = Arc::new(Mock::new(MS * 300, MS * 20, 4));
+    let mut plan = plan(slo(1_000, 0.9));
+    plan.rates = Some([0.2, 0.3, 0.4].map(|r| RequestRate::new(r).unwrap()));
+    let outcome = run(&target, &plan, source(), None, never(), &mut |_| ()).await.unwrap();
+    for level in &outcome.levels {
+        // 0.99^n > 2.5 %: with a chance above that, all of n requests lie below their 99th percentile.
+        assert!((20..300).contains(&level.overall.scheduled), "{}", level.overall.scheduled);
+        let within = |metric| level.headline(metric).and_then(|headline| headline.within_run).unwrap();
+        assert_eq!(within(Metric::TtftP99).high, None);
+        assert!(within(Metric::TtftP50).high.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn repeated_levels_add_up_and_tell_what_another_run_may_show() {
     let target: Arc<dyn Target> = Arc::new(Mock::new(MS * 300, MS * 20, 4));
     let mut plan = plan(slo(1_000, 0.9));

@@ -17,7 +17,7 @@ const ENDS_AT: f64 = 1.959_964;
 pub struct Span {
     /// Low end; absent where it falls among failures.
     pub low: Option<f64>,
-    /// High end; absent where it falls among failures.
+    /// High end; absent where it falls among failures, and where there are too few requests to bound the percentile.
     pub high: Option<f64>,
 }
 
