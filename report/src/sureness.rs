@@ -148,7 +148,8 @@ fn break_even(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
         .into_iter()
         .chain([share("cheaper at any volume", spread.always), share("dearer at any volume", spread.never)]);
     let title = format!("Break-even with {}", name(&spread.api));
-    TableView::new(&title, &["break-even", "5 %", "median", "95 %"], rows.flatten().collect())
+    let head = format!("in {} draws", spread.draws);
+    TableView::new(&title, &[&head, "5 %", "median", "95 %"], rows.flatten().collect())
 }
 
 fn tornado(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {

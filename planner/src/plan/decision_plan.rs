@@ -141,7 +141,10 @@ impl Uncertainty {
     /// Names the options of a plan that the draws do not hold: mixes and hybrids are bought by a search that no draw repeats.
     pub(crate) fn leave_out(&mut self, options: &[OptionPlan]) {
         let drawn = |id: &str| self.options.iter().any(|option| option.id == id);
-        let said = |id: &str| self.left_out.iter().any(|line| line.starts_with(id));
+        let said = |id: &str| {
+            let of = |line: &String| line.strip_prefix(id).is_some_and(|rest| rest.starts_with(": "));
+            self.left_out.iter().any(of)
+        };
         let missing: Vec<&str> = options
             .iter()
             .filter(|option| option.infeasible.is_none() && !drawn(&option.id) && !said(&option.id))

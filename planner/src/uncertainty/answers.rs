@@ -37,17 +37,21 @@ pub(super) fn answers(
         .options
         .iter()
         .enumerate()
-        .map(|(index, option)| OptionOdds {
-            id: option.id.clone(),
-            p_cheapest: odds.get(index).copied().unwrap_or(0.0),
-            available: drawn.usd_of(0, index).filter(|usd| usd.is_finite()).count() as f64
-                / drawn.count.max(1) as f64,
-            usd_per_month: spread(drawn.usd_of(0, index).filter(|usd| usd.is_finite()).collect()),
-            usd_per_successful_outcome: {
-                let all: Vec<f64> =
-                    drawn.per_success_of(0).filter_map(|options| options.get(index).copied()).collect();
-                if all.iter().all(|usd| usd.is_finite()) { spread(all) } else { None }
-            },
+        .map(|(index, option)| {
+            let bills: Vec<f64> = drawn.usd_of(0, index).filter(|usd| usd.is_finite()).collect();
+            let per_success: Vec<f64> =
+                drawn.per_success_of(0).filter_map(|options| options.get(index).copied()).collect();
+            OptionOdds {
+                id: option.id.clone(),
+                p_cheapest: odds.get(index).copied().unwrap_or(0.0),
+                available: bills.len() as f64 / drawn.count.max(1) as f64,
+                usd_per_month: spread(bills),
+                usd_per_successful_outcome: per_success
+                    .iter()
+                    .all(|usd| usd.is_finite())
+                    .then(|| spread(per_success))
+                    .flatten(),
+            }
         })
         .collect();
     Uncertainty {
@@ -117,7 +121,7 @@ fn volumes() -> Vec<f64> {
         .collect()
 }
 
-/// The last crossing of self-host and the API that is the cheapest most often, in each of the first draws.
+/// The last crossing of self-host and the API with the lowest mean cost per success, in each of the first draws.
 fn break_even(setup: &Setup<'_>, drawn: &Drawn, seed: u64) -> Option<BreakEvenSpread> {
     setup.kernel.options.iter().position(|option| option.id == SELF_HOST)?;
     let mean = |index: usize| drawn.per_success_of(0).filter_map(|options| options.get(index)).sum::<f64>();
