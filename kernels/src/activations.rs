@@ -3,13 +3,15 @@
 //! The same scales, values and sums as candle's `BlockQ8_0::from_float` and `BlockQ8_1::from_float`, so that
 //! the integer part of every product is candle's. One set serves all products of the same input.
 
-#![expect(unsafe_code, reason = "calls of code for detected instructions")]
+#![expect(unsafe_code, reason = "calls of code for detected instructions; parts of slices for threads")]
 
 use half::f16;
 
 use crate::error::KernelError;
 use crate::executor::{Executor, Level};
 use crate::format::BLOCK;
+use crate::rows::blocks_a_part;
+use crate::shared_slice::SharedSlice;
 
 /// Rows of activations, [tokens, columns], ready for products.
 #[derive(Debug, Clone, Default)]
@@ -55,28 +57,44 @@ impl QuantizedActivations {
         input: &[f32],
         columns: usize,
     ) -> Result<(), KernelError> {
+        self.resize(input.len(), columns)?;
+        let (values, facts) = self.shared();
+        let (input, _) = input.as_chunks::<BLOCK>();
+        let per_part = blocks_a_part(executor, input.len(), 1);
+        executor.pool().run(input.len().div_ceil(per_part), |part| {
+            let start = part * per_part;
+            let input = &input[start..(start + per_part).min(input.len())];
+            // SAFETY: every block is in one part, once.
+            let (values, facts) =
+                unsafe { (values.part(start, input.len()), facts.part(start, input.len())) };
+            match executor.level() {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an executor of these levels exists only where AVX2 and F16C were detected.
+                Level::Avx2 | Level::Avx512Vnni => unsafe { quantize_blocks_avx2(input, values, facts) },
+                _ => quantize_blocks(input, values, facts),
+            }
+        });
+        Ok(())
+    }
+
+    /// Makes room for this many values, in rows of `columns`; what is in it is left from before.
+    pub(crate) fn resize(&mut self, length: usize, columns: usize) -> Result<(), KernelError> {
         if columns == 0 || !columns.is_multiple_of(BLOCK) {
             return Err(KernelError::Columns { columns, block: BLOCK });
         }
-        if !input.len().is_multiple_of(columns) {
-            let expected = input.len() / columns * columns;
-            return Err(KernelError::Length { what: "input", actual: input.len(), expected });
+        if !length.is_multiple_of(columns) {
+            let expected = length / columns * columns;
+            return Err(KernelError::Length { what: "input", actual: length, expected });
         }
         self.columns = columns;
-        self.values.resize(input.len() / BLOCK, [0; BLOCK]);
-        self.blocks.resize(input.len() / BLOCK, BlockFacts::default());
-        let (input, _) = input.as_chunks::<BLOCK>();
-        match executor.level() {
-            Level::Portable => quantize_blocks(input, &mut self.values, &mut self.blocks),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 | Level::Avx512Vnni => {
-                // SAFETY: an executor of these levels exists only where AVX2 was detected.
-                unsafe { quantize_blocks_avx2(input, &mut self.values, &mut self.blocks) };
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => quantize_blocks(input, &mut self.values, &mut self.blocks),
-        }
+        self.values.resize(length / BLOCK, [0; BLOCK]);
+        self.blocks.resize(length / BLOCK, BlockFacts::default());
         Ok(())
+    }
+
+    /// Values and facts of all blocks, for threads to fill.
+    pub(crate) fn shared(&mut self) -> (SharedSlice<'_, [i8; BLOCK]>, SharedSlice<'_, BlockFacts>) {
+        (SharedSlice::new(&mut self.values), SharedSlice::new(&mut self.blocks))
     }
 
     /// Tokens held.
@@ -106,32 +124,38 @@ fn quantize_blocks_avx2(input: &[[f32; BLOCK]], values: &mut [[i8; BLOCK]], bloc
 #[inline(always)]
 fn quantize_blocks(input: &[[f32; BLOCK]], values: &mut [[i8; BLOCK]], blocks: &mut [BlockFacts]) {
     for ((input, values), block) in input.iter().zip(values).zip(blocks) {
-        let mut lanes = [0.0f32; 8];
-        for eight in input.as_chunks::<8>().0 {
-            for (lane, value) in lanes.iter_mut().zip(eight) {
-                let size = value.abs();
-                // NaN leaves the lane alone, as `f32::max` does.
-                *lane = if size > *lane { size } else { *lane };
-            }
+        *block = quantize_block(input, values);
+    }
+}
+
+/// One block: its values, and what goes with them.
+#[inline(always)]
+pub(crate) fn quantize_block(input: &[f32; BLOCK], values: &mut [i8; BLOCK]) -> BlockFacts {
+    let mut lanes = [0.0f32; 8];
+    for eight in input.as_chunks::<8>().0 {
+        for (lane, value) in lanes.iter_mut().zip(eight) {
+            let size = value.abs();
+            // NaN leaves the lane alone, as `f32::max` does.
+            *lane = if size > *lane { size } else { *lane };
         }
-        let largest = lanes.into_iter().fold(0.0, f32::max);
-        let scale = largest / 127.0;
-        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-        for (quantized, value) in values.iter_mut().zip(input) {
-            // Without the lower bound a subnormal scale, whose inverse is infinite, would give -128, which
-            // the kernels' 16-bit sums leave no room for. Its 16-bit scale is zero, so nothing changes.
-            let rounded = (value * inverse).round().clamp(-127.0, 127.0);
-            *quantized = rounded as i8;
-        }
-        let (first, second) = values.split_at(BLOCK / 2);
-        let first_sum: i32 = first.iter().map(|value| i32::from(*value)).sum();
-        let sum = first_sum + second.iter().map(|value| i32::from(*value)).sum::<i32>();
-        let scale = f16::from_f32(scale);
-        *block = BlockFacts {
-            scale: scale.to_f32(),
-            scaled_sum: (f16::from_f32(sum as f32) * scale).to_f32(),
-            sum,
-            first_sum,
-        };
+    }
+    let largest = lanes.into_iter().fold(0.0, f32::max);
+    let scale = largest / 127.0;
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    for (quantized, value) in values.iter_mut().zip(input) {
+        // Without the lower bound a subnormal scale, whose inverse is infinite, would give -128, which
+        // the kernels' 16-bit sums leave no room for. Its 16-bit scale is zero, so nothing changes.
+        let rounded = (value * inverse).round().clamp(-127.0, 127.0);
+        *quantized = rounded as i8;
+    }
+    let (first, second) = values.split_at(BLOCK / 2);
+    let first_sum: i32 = first.iter().map(|value| i32::from(*value)).sum();
+    let sum = first_sum + second.iter().map(|value| i32::from(*value)).sum::<i32>();
+    let scale = f16::from_f32(scale);
+    BlockFacts {
+        scale: scale.to_f32(),
+        scaled_sum: (f16::from_f32(sum as f32) * scale).to_f32(),
+        sum,
+        first_sum,
     }
 }

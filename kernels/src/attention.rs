@@ -19,6 +19,8 @@ pub const KEY_SPAN: usize = 32;
 const PART_ROWS: usize = 32;
 /// Vectors of a value row worked on together.
 const VALUE_VECTORS: usize = 4;
+/// Lanes in which the highest of some scores is looked for.
+const PEAK_LANES: usize = 8;
 
 /// Heads of one layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -180,7 +182,7 @@ struct QueryTile<'a> {
     first: usize,
     queries: &'a [Query<'a>],
     kv_head: usize,
-    output: &'a SharedSlice<'a>,
+    output: &'a SharedSlice<'a, f32>,
 }
 
 /// How far the softmax of a row has come: its highest score, and the sum of its weights.
@@ -388,7 +390,12 @@ fn weigh(
     }
     scores[..seen.start].fill(f32::NEG_INFINITY);
     scores[seen.end..].fill(f32::NEG_INFINITY);
-    let peak = scores.iter().fold(*highest, |highest, score| if *score > highest { *score } else { highest });
+    let higher = |a: f32, b: f32| if b > a { b } else { a };
+    let mut peaks = [*highest; PEAK_LANES];
+    for part in scores.as_chunks::<PEAK_LANES>().0 {
+        peaks.iter_mut().zip(part).for_each(|(peak, score)| *peak = higher(*peak, *score));
+    }
+    let peak = peaks.into_iter().fold(*highest, higher);
     if peak > *highest {
         // The first span finds nothing to scale.
         let factor = if *total == 0.0 { 0.0 } else { exp_below_zero(*highest - peak) };
@@ -461,16 +468,17 @@ fn reduce<const N: usize>(mut lanes: [f32; N]) -> f32 {
 #[inline(always)]
 fn exp_below_zero(x: f32) -> f32 {
     let within = if x > -87.0 { x } else { -87.0 };
-    // Adding and subtracting 1.5 · 2²³ rounds to a whole number.
+    // Adding 1.5 · 2²³ leaves the nearest whole number in the low bits: a conversion would not become vector code.
     const ROUND: f32 = 12_582_912.0;
-    let n = within * std::f32::consts::LOG2_E + ROUND - ROUND;
+    let shifted = within * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = within - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let mut y = 1.987_569_2e-4;
     for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         y = y * r + coefficient;
     }
     let y = y * r * r + r + 1.0;
-    let power = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     if x > -87.0 { y * power } else { 0.0 }
 }
 

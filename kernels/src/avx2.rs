@@ -74,6 +74,18 @@ pub(crate) fn tile<F: Format, const T: usize>(
     tile: Tile<'_>,
     rows: [ActivationRow<'_>; T],
 ) -> [[f32; TILE]; T] {
+    // Both halves of a tile share what is loaded of the activations; with the two sums of 6-bit weights too little
+    // would stay in registers.
+    if F::SIX_BITS { halves::<F, T, 1>(tile, rows) } else { halves::<F, T, 2>(tile, rows) }
+}
+
+/// `H` of a tile's two halves at a time.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn halves<F: Format, const T: usize, const H: usize>(
+    tile: Tile<'_>,
+    rows: [ActivationRow<'_>; T],
+) -> [[f32; TILE]; T] {
     let low_half = _mm256_set1_epi8(15);
     let ones = _mm256_set1_epi16(1);
     let upper_bits = _mm256_set1_epi8(0x30);
@@ -83,82 +95,98 @@ pub(crate) fn tile<F: Format, const T: usize>(
             ahead(lines);
         }
         let (factors, _) = tile.factors[index / F::STRETCHES * F::FACTORS..].as_chunks::<HALF>();
-        for (half, totals) in totals.iter_mut().enumerate() {
+        let values = rows.map(|row| &row.values[index]);
+        for (at, totals) in totals.as_chunks_mut::<H>().0.iter_mut().enumerate() {
+            let half = |h: usize| at * H + h;
             // 16-bit sums of 4-bit weights, 32-bit sums of wider ones.
-            let mut sums = [_mm256_setzero_si256(); T];
+            let mut sums = [[_mm256_setzero_si256(); T]; H];
             // Only where the second sixteen columns have a scale of their own.
-            let mut second_sums = [_mm256_setzero_si256(); T];
+            let mut second_sums = [[_mm256_setzero_si256(); T]; H];
             let line_pairs = if F::SIX_BITS { &lines[..4] } else { lines };
             for (j, line) in line_pairs.iter().enumerate() {
-                let line = load(line, half);
+                let lines: [__m256i; H] = std::array::from_fn(|h| load(line, half(h)));
                 if F::LINES == 8 {
-                    let sizes = _mm256_abs_epi8(line);
-                    for (sum, row) in sums.iter_mut().zip(&rows) {
-                        let signed = _mm256_sign_epi8(four(&row.values[index], 4 * j), line);
-                        let pairs = _mm256_maddubs_epi16(sizes, signed);
-                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+                    let sizes = lines.map(|line| _mm256_abs_epi8(line));
+                    for t in 0..T {
+                        let values = four(values[t], 4 * j);
+                        for h in 0..H {
+                            let signed = _mm256_sign_epi8(values, lines[h]);
+                            let pairs = _mm256_maddubs_epi16(sizes[h], signed);
+                            sums[h][t] = _mm256_add_epi32(sums[h][t], _mm256_madd_epi16(pairs, ones));
+                        }
                     }
                     continue;
                 }
-                let mut low = _mm256_and_si256(line, low_half);
-                let mut high = _mm256_and_si256(_mm256_srli_epi16::<4>(line), low_half);
+                let mut low = lines.map(|line| _mm256_and_si256(line, low_half));
+                let mut high = lines.map(|line| _mm256_and_si256(_mm256_srli_epi16::<4>(line), low_half));
                 if F::SIX_BITS {
-                    let bits = load(&lines[4 + j / 2], half);
-                    let [first, second] = if j % 2 == 0 {
-                        [_mm256_slli_epi16::<4>(bits), _mm256_slli_epi16::<2>(bits)]
-                    } else {
-                        [bits, _mm256_srli_epi16::<2>(bits)]
-                    };
-                    low = _mm256_or_si256(low, _mm256_and_si256(first, upper_bits));
-                    high = _mm256_or_si256(high, _mm256_and_si256(second, upper_bits));
+                    for h in 0..H {
+                        let bits = load(&tile.lines[index * F::LINES + 4 + j / 2], half(h));
+                        let [first, second] = if j % 2 == 0 {
+                            [_mm256_slli_epi16::<4>(bits), _mm256_slli_epi16::<2>(bits)]
+                        } else {
+                            [bits, _mm256_srli_epi16::<2>(bits)]
+                        };
+                        low[h] = _mm256_or_si256(low[h], _mm256_and_si256(first, upper_bits));
+                        high[h] = _mm256_or_si256(high[h], _mm256_and_si256(second, upper_bits));
+                    }
                 }
-                for ((sum, second), row) in sums.iter_mut().zip(&mut second_sums).zip(&rows) {
-                    let values = &row.values[index];
-                    let pairs = _mm256_maddubs_epi16(low, four(values, 4 * j));
-                    let second_pairs = _mm256_maddubs_epi16(high, four(values, BLOCK / 2 + 4 * j));
+                for t in 0..T {
+                    let (first, second) = (four(values[t], 4 * j), four(values[t], BLOCK / 2 + 4 * j));
+                    for h in 0..H {
+                        let pairs = _mm256_maddubs_epi16(low[h], first);
+                        let second_pairs = _mm256_maddubs_epi16(high[h], second);
+                        let (sum, second) = (&mut sums[h][t], &mut second_sums[h][t]);
+                        if F::SIX_BITS {
+                            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+                            *second = _mm256_add_epi32(*second, _mm256_madd_epi16(second_pairs, ones));
+                        } else {
+                            *sum = _mm256_add_epi16(*sum, pairs);
+                            *sum = _mm256_add_epi16(*sum, second_pairs);
+                        }
+                    }
+                }
+            }
+            for (h, totals) in totals.iter_mut().enumerate() {
+                let half = half(h);
+                let mut scales = load_factors(&factors[half]);
+                let mut second_scales = _mm256_setzero_ps();
+                let mut minima =
+                    if F::MINIMUM { load_factors(&factors[2 + half]) } else { _mm256_setzero_ps() };
+                if F::SHARES > 0 {
+                    let shares = &tile.shares[2 * index..2 * index + 2];
                     if F::SIX_BITS {
-                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
-                        *second = _mm256_add_epi32(*second, _mm256_madd_epi16(second_pairs, ones));
+                        second_scales = _mm256_mul_ps(scales, load_shares(&shares[1], half, true));
                     } else {
-                        *sum = _mm256_add_epi16(*sum, pairs);
-                        *sum = _mm256_add_epi16(*sum, second_pairs);
+                        minima = _mm256_mul_ps(minima, load_shares(&shares[1], half, false));
                     }
+                    scales = _mm256_mul_ps(scales, load_shares(&shares[0], half, F::SIX_BITS));
                 }
-            }
-            let mut scales = load_factors(&factors[half]);
-            let mut second_scales = _mm256_setzero_ps();
-            let mut minima = if F::MINIMUM { load_factors(&factors[2 + half]) } else { _mm256_setzero_ps() };
-            if F::SHARES > 0 {
-                let shares = &tile.shares[2 * index..2 * index + 2];
-                if F::SIX_BITS {
-                    second_scales = _mm256_mul_ps(scales, load_shares(&shares[1], half, true));
-                } else {
-                    minima = _mm256_mul_ps(minima, load_shares(&shares[1], half, false));
-                }
-                scales = _mm256_mul_ps(scales, load_shares(&shares[0], half, F::SIX_BITS));
-            }
-            for t in 0..T {
-                let facts = rows[t].blocks[index];
-                let mut sum = sums[t];
-                if F::LINES != 8 {
-                    if !F::SIX_BITS {
-                        sum = _mm256_madd_epi16(sum, ones);
+                for t in 0..T {
+                    let facts = &rows[t].blocks[index];
+                    let mut sum = sums[h][t];
+                    if F::LINES != 8 {
+                        if !F::SIX_BITS {
+                            sum = _mm256_madd_epi16(sum, ones);
+                        }
+                        if F::SHIFT != 0 {
+                            let stored_above = if F::SIX_BITS { facts.first_sum } else { facts.sum };
+                            sum = _mm256_add_epi32(sum, _mm256_set1_epi32(-F::SHIFT * stored_above));
+                        }
                     }
-                    let stored_above = if F::SIX_BITS { facts.first_sum } else { facts.sum };
-                    sum = _mm256_add_epi32(sum, _mm256_set1_epi32(-F::SHIFT * stored_above));
+                    let mut scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scales);
+                    if F::SIX_BITS {
+                        let shift = _mm256_set1_epi32(-F::SHIFT * (facts.sum - facts.first_sum));
+                        let second = _mm256_cvtepi32_ps(_mm256_add_epi32(second_sums[h][t], shift));
+                        scaled = _mm256_add_ps(scaled, _mm256_mul_ps(second, second_scales));
+                    }
+                    let mut scaled = _mm256_mul_ps(scaled, _mm256_set1_ps(facts.scale));
+                    if F::MINIMUM {
+                        let sum = if F::SHARES > 0 { facts.exact_scaled_sum() } else { facts.scaled_sum };
+                        scaled = _mm256_add_ps(scaled, _mm256_mul_ps(minima, _mm256_set1_ps(sum)));
+                    }
+                    totals[t] = _mm256_add_ps(totals[t], scaled);
                 }
-                let mut scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scales);
-                if F::SIX_BITS {
-                    let shift = _mm256_set1_epi32(-F::SHIFT * (facts.sum - facts.first_sum));
-                    let second = _mm256_cvtepi32_ps(_mm256_add_epi32(second_sums[t], shift));
-                    scaled = _mm256_add_ps(scaled, _mm256_mul_ps(second, second_scales));
-                }
-                let mut scaled = _mm256_mul_ps(scaled, _mm256_set1_ps(facts.scale));
-                if F::MINIMUM {
-                    let sum = if F::SHARES > 0 { facts.exact_scaled_sum() } else { facts.scaled_sum };
-                    scaled = _mm256_add_ps(scaled, _mm256_mul_ps(minima, _mm256_set1_ps(sum)));
-                }
-                totals[t] = _mm256_add_ps(totals[t], scaled);
             }
         }
     }

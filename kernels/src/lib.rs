@@ -36,6 +36,7 @@ mod packed;
 mod peak;
 mod pool;
 mod portable;
+mod rows;
 mod shared_slice;
 
 pub use activations::QuantizedActivations;
@@ -45,3 +46,4 @@ pub use executor::{Executor, Level};
 pub use format::WeightType;
 pub use packed::PackedMatrix;
 pub use pool::Pool;
+pub use rows::{GateActivation, Norm};

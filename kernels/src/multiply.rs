@@ -66,7 +66,7 @@ fn all_tokens<F: Format>(
     weights: &PackedMatrix,
     tile: usize,
     activations: &QuantizedActivations,
-    output: &SharedSlice<'_>,
+    output: &SharedSlice<'_, f32>,
 ) {
     let tokens = activations.tokens();
     let mut first = 0;
@@ -86,7 +86,7 @@ fn some_tokens<F: Format, const T: usize>(
     index: usize,
     activations: &QuantizedActivations,
     first: usize,
-    output: &SharedSlice<'_>,
+    output: &SharedSlice<'_, f32>,
 ) -> usize {
     let tile = weights.tile(index);
     let rows = std::array::from_fn(|t| activations.row(first + t));

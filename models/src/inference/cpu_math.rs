@@ -4,10 +4,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use breakeven_kernels::Pool;
+use breakeven_kernels::{GateActivation, Norm, Pool};
 
 use super::batch::RopeTable;
-use crate::spec::{Activation, RopePairing};
+use crate::spec::RopePairing;
 
 /// Sums run in this many lanes, whatever the machine's vectors are, so that results are the same everywhere.
 const LANES: usize = 16;
@@ -44,6 +44,20 @@ pub(crate) fn rms_norm_in_place(rows: &mut [f32], weight: &[f32], epsilon: f32) 
         for (value, weight) in row.iter_mut().zip(weight) {
             *value *= scale * weight;
         }
+    }
+}
+
+/// Joins a block's output to the residual stream, normalised first where the family does so.
+pub(crate) fn join(residual: &mut [f32], added: &[f32], norm: Option<Norm<'_>>, scratch: &mut Vec<f32>) {
+    let added = match norm {
+        Some(norm) => {
+            rms_norm(added, norm.weight, norm.epsilon, scratch);
+            scratch.as_slice()
+        }
+        None => added,
+    };
+    for (residual, added) in residual.iter_mut().zip(added) {
+        *residual += added;
     }
 }
 
@@ -93,7 +107,7 @@ const GATE_ROWS: usize = 4;
 pub(crate) fn gate(
     gate_up: &[f32],
     width: usize,
-    activation: Activation,
+    activation: GateActivation,
     pool: &Pool,
     output: &mut Vec<f32>,
 ) {
@@ -111,40 +125,10 @@ pub(crate) fn gate(
         for (output, row) in output.chunks_exact_mut(width).zip(rows.chunks_exact(2 * width)) {
             let (gate, up) = row.split_at(width);
             for ((output, gate), up) in output.iter_mut().zip(gate).zip(up) {
-                *output = activate(*gate, activation) * up;
+                *output = activation.of(*gate) * up;
             }
         }
     });
-}
-
-/// e^x to within a few units in the last place, in a form the compiler turns into vector code.
-///
-/// e^x = 2^n · e^r with |r| ≤ ln 2 / 2; the polynomial is Cephes' `expf`.
-fn exp(x: f32) -> f32 {
-    // Adding 1.5 · 2^23 leaves the nearest integer in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let x = x.clamp(-87.0, 88.0);
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let whole = shifted - ROUND;
-    let rest = x - whole * 0.693_359_4 + whole * 2.121_944_4e-4;
-    let mut series = 1.987_569_1e-4;
-    for factor in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        series = series * rest + factor;
-    }
-    let series = series * rest * rest + rest + 1.0;
-    let power = shifted.to_bits().wrapping_add(127).wrapping_shl(23);
-    series * f32::from_bits(power)
-}
-
-fn activate(x: f32, activation: Activation) -> f32 {
-    match activation {
-        Activation::Silu => x / (1.0 + exp(-x)),
-        Activation::GeluTanh => {
-            let inner = (2.0 / std::f32::consts::PI).sqrt() * x * (1.0 + 0.044_715 * x * x);
-            // tanh(y) = 1 - 2 / (1 + e^2y)
-            x * (1.0 - 1.0 / (1.0 + exp(2.0 * inner)))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -170,21 +154,5 @@ mod tests {
         let mut output = Vec::new();
         rms_norm(&[3.0; 20], &[2.0; 20], 0.0, &mut output);
         assert!(output.iter().all(|value| near(*value, 2.0)));
-    }
-
-    #[test]
-    fn exp_is_close_everywhere() {
-        for step in -8700i16..=8800 {
-            let x = f32::from(step) / 100.0;
-            let error = (f64::from(exp(x)) / f64::from(x).exp() - 1.0).abs();
-            assert!(error < 5e-7, "e^{x} is off by {error}");
-        }
-    }
-
-    #[test]
-    fn activations_have_their_known_values() {
-        assert!(near(activate(1.0, Activation::Silu), 0.731_058_6));
-        assert!(near(activate(1.0, Activation::GeluTanh), 0.841_192));
-        assert!(near(activate(-30.0, Activation::Silu), 0.0));
     }
 }

@@ -1,14 +1,14 @@
 //! The decoder for the processor: plain f32 rows between packed matrix products, no tensor library in
 //! between, nothing allocated in a step once the buffers have grown.
 
-use breakeven_kernels::{AttentionShape, Executor, KEY_SPAN, KernelError, Query};
+use breakeven_kernels::{AttentionShape, Executor, GateActivation, KEY_SPAN, KernelError, Norm, Query};
 
 use super::batch::{Decoder, RopeTable, SlotShape, StepBatch, StepError, check_copy, rope_factors};
 use super::cpu_math;
 use super::load::LoadError;
 use super::product::{Embedding, Product, Products};
 use super::tensors::TensorSource;
-use crate::spec::DecoderSpec;
+use crate::spec::{Activation, DecoderSpec};
 
 struct Layer {
     attention_norm: Vec<f32>,
@@ -37,7 +37,6 @@ struct Buffers {
     projected: Vec<f32>,
     attended: Vec<f32>,
     gate_up: Vec<f32>,
-    gated: Vec<f32>,
     added: Vec<f32>,
 }
 
@@ -123,39 +122,38 @@ impl PackedDecoder {
             let scale = (spec.hidden as f32).sqrt();
             buffers.hidden.iter_mut().for_each(|value| *value *= scale);
         }
+        let activation = match spec.activation {
+            Activation::Silu => GateActivation::Silu,
+            Activation::GeluTanh => GateActivation::GeluTanh,
+        };
+        // What the last block gave joins the residual stream on its way into the next norm.
+        let mut joins: Option<Option<Norm<'_>>> = None;
         for layer in layers {
             let rope = match &self.local_rope {
                 Some(local) if layer.window.is_some() => local,
                 _ => &self.rope,
             };
-            cpu_math::rms_norm(
-                &buffers.hidden,
-                &layer.attention_norm,
-                spec.norm_epsilon,
-                &mut buffers.normed,
-            );
-            products.multiply(&layer.query_key_value, &buffers.normed, tokens, &mut buffers.projected)?;
+            let added = joins.map(|norm| (buffers.added.as_slice(), norm));
+            let first = norm(&layer.attention_norm, spec);
+            let (hidden, projected) = (&mut buffers.hidden, &mut buffers.projected);
+            products.multiply_normed(&layer.query_key_value, hidden, added, first, projected)?;
             layer.prepare(batch, buffers, rope, spec, self.shape)?;
             layer.attend(batch, buffers, spec, self.shape, products.executor())?;
             products.multiply(&layer.output, &buffers.attended, tokens, &mut buffers.added)?;
-            add(buffers, layer.post_attention_norm.as_deref(), spec.norm_epsilon);
 
-            cpu_math::rms_norm(
-                &buffers.hidden,
-                &layer.feed_forward_norm,
-                spec.norm_epsilon,
-                &mut buffers.normed,
-            );
-            products.multiply(&layer.gate_up, &buffers.normed, tokens, &mut buffers.gate_up)?;
-            cpu_math::gate(
-                &buffers.gate_up,
-                spec.feed_forward,
-                spec.activation,
-                products.executor().pool(),
-                &mut buffers.gated,
-            );
-            products.multiply(&layer.down, &buffers.gated, tokens, &mut buffers.added)?;
-            add(buffers, layer.post_feed_forward_norm.as_deref(), spec.norm_epsilon);
+            let added = Some((
+                buffers.added.as_slice(),
+                layer.post_attention_norm.as_deref().map(|weight| norm(weight, spec)),
+            ));
+            let second = norm(&layer.feed_forward_norm, spec);
+            let (hidden, gate_up) = (&mut buffers.hidden, &mut buffers.gate_up);
+            products.multiply_normed(&layer.gate_up, hidden, added, second, gate_up)?;
+            let width = spec.feed_forward;
+            products.multiply_gated(&layer.down, &buffers.gate_up, width, activation, &mut buffers.added)?;
+            joins = Some(layer.post_feed_forward_norm.as_deref().map(|weight| norm(weight, spec)));
+        }
+        if let Some(norm) = joins {
+            cpu_math::join(&mut buffers.hidden, &buffers.added, norm, &mut buffers.normed);
         }
         let rows = batch.logit_rows();
         logits.clear();
@@ -176,14 +174,8 @@ impl PackedDecoder {
     }
 }
 
-/// Joins a block's output to the residual stream, normalised first where the family does so.
-fn add(buffers: &mut Buffers, norm: Option<&[f32]>, epsilon: f32) {
-    if let Some(norm) = norm {
-        cpu_math::rms_norm_in_place(&mut buffers.added, norm, epsilon);
-    }
-    for (hidden, added) in buffers.hidden.iter_mut().zip(&buffers.added) {
-        *hidden += added;
-    }
+fn norm<'a>(weight: &'a [f32], spec: &DecoderSpec) -> Norm<'a> {
+    Norm { weight, epsilon: spec.norm_epsilon }
 }
 
 fn layer(

@@ -4,11 +4,12 @@
 //! The types that `breakeven-kernels` packs stay as small as they are; other types are expanded to f32 and
 //! multiplied by candle.
 
-use breakeven_kernels::{Executor, PackedMatrix, QuantizedActivations, WeightType};
+use breakeven_kernels::{Executor, GateActivation, Norm, PackedMatrix, QuantizedActivations, WeightType};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
 use super::batch::StepError;
+use super::cpu_math;
 use super::load::LoadError;
 use super::tensors::RawTensor;
 
@@ -17,8 +18,8 @@ use super::tensors::RawTensor;
 pub(crate) struct Products {
     executor: Executor,
     activations: QuantizedActivations,
-    /// What one of several matrices gave, before it goes to its columns.
-    part: Vec<f32>,
+    /// What one of several matrices gave before it goes to its columns, or what weights in f32 are multiplied with.
+    rows: Vec<f32>,
 }
 
 impl Products {
@@ -26,7 +27,7 @@ impl Products {
         Self {
             executor: Executor::new(threads),
             activations: QuantizedActivations::default(),
-            part: Vec::new(),
+            rows: Vec::new(),
         }
     }
 
@@ -43,22 +44,67 @@ impl Products {
         tokens: usize,
         output: &mut Vec<f32>,
     ) -> Result<(), StepError> {
+        if let Weights::Expanded(weights) = &product.0 {
+            return expanded(weights, input, tokens, output);
+        }
+        self.activations.quantize(&self.executor, input, product.columns())?;
+        self.packed(product, tokens, output)
+    }
+
+    /// The same of the RMS norm of the residual rows, after `added` has joined them.
+    pub(crate) fn multiply_normed(
+        &mut self,
+        product: &Product,
+        residual: &mut [f32],
+        added: Option<(&[f32], Option<Norm<'_>>)>,
+        norm: Norm<'_>,
+        output: &mut Vec<f32>,
+    ) -> Result<(), StepError> {
+        let tokens = residual.len() / norm.weight.len().max(1);
+        if let Weights::Expanded(weights) = &product.0 {
+            if let Some((added, norm)) = added {
+                cpu_math::join(residual, added, norm, &mut self.rows);
+            }
+            cpu_math::rms_norm(residual, norm.weight, norm.epsilon, &mut self.rows);
+            return expanded(weights, &self.rows, tokens, output);
+        }
+        self.activations.quantize_normed(&self.executor, residual, added, norm)?;
+        self.packed(product, tokens, output)
+    }
+
+    /// The same of activation(gate) · up, which lie side by side in a row.
+    pub(crate) fn multiply_gated(
+        &mut self,
+        product: &Product,
+        gate_up: &[f32],
+        width: usize,
+        activation: GateActivation,
+        output: &mut Vec<f32>,
+    ) -> Result<(), StepError> {
+        let tokens = gate_up.len() / (2 * width).max(1);
+        if let Weights::Expanded(weights) = &product.0 {
+            cpu_math::gate(gate_up, width, activation, self.executor.pool(), &mut self.rows);
+            return expanded(weights, &self.rows, tokens, output);
+        }
+        self.activations.quantize_gated(&self.executor, gate_up, width, activation)?;
+        self.packed(product, tokens, output)
+    }
+
+    /// The product of packed weights with what was quantised last.
+    fn packed(&mut self, product: &Product, tokens: usize, output: &mut Vec<f32>) -> Result<(), StepError> {
         match &product.0 {
             Weights::Packed(matrix) => {
-                self.activations.quantize(&self.executor, input, matrix.columns())?;
                 output.resize(tokens * matrix.rows(), 0.0);
                 self.executor.multiply(matrix, &self.activations, output)?;
             }
             Weights::Mixed(matrices) => {
                 let rows: usize = matrices.iter().map(PackedMatrix::rows).sum();
-                let columns = matrices.first().map_or(1, PackedMatrix::columns);
-                self.activations.quantize(&self.executor, input, columns)?;
                 output.resize(tokens * rows, 0.0);
                 let mut first = 0;
                 for matrix in matrices {
-                    self.part.resize(tokens * matrix.rows(), 0.0);
-                    self.executor.multiply(matrix, &self.activations, &mut self.part)?;
-                    let parts = self.part.chunks_exact(matrix.rows());
+                    self.rows.resize(tokens * matrix.rows(), 0.0);
+                    self.executor.multiply(matrix, &self.activations, &mut self.rows)?;
+                    let parts = self.rows.chunks_exact(matrix.rows());
                     for (output, part) in output.chunks_exact_mut(rows).zip(parts) {
                         if let Some(output) = output.get_mut(first..first + part.len()) {
                             output.copy_from_slice(part);
@@ -67,13 +113,19 @@ impl Products {
                     first += matrix.rows();
                 }
             }
-            Weights::Expanded(weights) => {
-                let input = Tensor::from_slice(input, (tokens, weights.dim(1)?), &Device::Cpu)?;
-                *output = input.matmul(&weights.t()?)?.flatten_all()?.to_vec1()?;
+            Weights::Expanded(_) => {
+                return Err(StepError::Batch("weights in f32 are not packed".to_owned()));
             }
         }
         Ok(())
     }
+}
+
+/// The product of weights in f32, through candle.
+fn expanded(weights: &Tensor, input: &[f32], tokens: usize, output: &mut Vec<f32>) -> Result<(), StepError> {
+    let input = Tensor::from_slice(input, (tokens, weights.dim(1)?), &Device::Cpu)?;
+    *output = input.matmul(&weights.t()?)?.flatten_all()?.to_vec1()?;
+    Ok(())
 }
 
 /// Weights of one product: rows of one or more tensors, one below the other.
@@ -123,6 +175,15 @@ fn pack(name: &str, parts: &[RawTensor]) -> Result<Option<Vec<PackedMatrix>>, Lo
 }
 
 impl Product {
+    /// Values taken for one token; 0 where the weights are in f32.
+    fn columns(&self) -> usize {
+        match &self.0 {
+            Weights::Packed(matrix) => matrix.columns(),
+            Weights::Mixed(matrices) => matrices.first().map_or(0, PackedMatrix::columns),
+            Weights::Expanded(_) => 0,
+        }
+    }
+
     /// Joins tensors of the same number of columns.
     pub(crate) fn new(name: &str, parts: Vec<RawTensor>) -> Result<Self, LoadError> {
         if let Some(mut matrices) = pack(name, &parts)? {

@@ -6,9 +6,9 @@
 mod common;
 mod decoders;
 mod families;
-mod fuzz;
 mod golden_tokens;
 mod hostile;
+mod hub_models;
 mod llama_cpp;
 mod safetensors;
 mod schedules;

@@ -3,7 +3,14 @@
 //!
 //! A few hundred inputs a reader as part of the test suite; `BREAKEVEN_FUZZ_SECONDS=60` makes it a minute a reader.
 
+#![cfg(feature = "inference")]
 #![expect(clippy::print_stdout, reason = "what was fuzzed, and how much, is for the reader of the log")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what went wrong by panicking")]
+
+#[path = "inference/hub_models.rs"]
+mod hub_models;
+#[path = "inference/small.rs"]
+mod small;
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +21,27 @@ use candle_core::DType;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{safetensors, small};
-
 /// Inputs a reader where no time is asked for.
 const INPUTS: u64 = 300;
+
+/// Most memory that the whole process may ever have held. Its files are below 300 kB, its five readers run side by side; what is
+/// left is the test program itself. A length or dimension taken at its word would be gigabytes.
+const MOST_RESIDENT: u64 = 400 << 20;
+/// Most address space: memory that was asked for and never touched is not resident.
+const MOST_ADDRESSES: u64 = 8 << 30;
+
+/// Peak of the resident memory; `None` where the system does not say.
+fn most_resident() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
+}
+
+/// From here on an allocation that takes the process beyond [`MOST_ADDRESSES`] ends it.
+fn bound_addresses() {
+    use nix::sys::resource::{Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_AS, MOST_ADDRESSES, MOST_ADDRESSES).unwrap();
+}
 
 /// Pieces that readers of sizes, JSON and templates stumble over.
 const FRAGMENTS: [&[u8]; 24] = [
@@ -50,6 +74,7 @@ const FRAGMENTS: [&[u8]; 24] = [
 /// Damages copies of `seed` within its first `most` bytes for as long as asked; `read` says whether an input was taken.
 fn fuzz(name: &str, seed: &[u8], most: usize, mut read: impl FnMut(&[u8]) -> bool) {
     let seconds = std::env::var("BREAKEVEN_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    bound_addresses();
     let begun = Instant::now();
     let mut rng = ChaCha8Rng::seed_from_u64(seconds.unwrap_or(1));
     let (mut inputs, mut taken) = (0u64, 0u64);
@@ -87,7 +112,13 @@ fn fuzz(name: &str, seed: &[u8], most: usize, mut read: impl FnMut(&[u8]) -> boo
         slowest = slowest.max(input.elapsed());
         inputs += 1;
     }
-    println!("{name}: {inputs} inputs, {taken} taken, slowest {:.0} ms", slowest.as_secs_f64() * 1e3);
+    let resident = most_resident();
+    println!(
+        "{name}: {inputs} inputs, {taken} taken, slowest {:.0} ms, peak of the process {} MB",
+        slowest.as_secs_f64() * 1e3,
+        resident.map_or_else(|| "?".to_owned(), |bytes| (bytes >> 20).to_string()),
+    );
+    assert!(resident.is_none_or(|bytes| bytes < MOST_RESIDENT), "{name}: {resident:?} bytes were held");
     // Not a measure of speed: an input that takes this long was on its way to hanging.
     assert!(slowest < Duration::from_secs(20), "{name}: an input took {slowest:?}");
 }
@@ -106,7 +137,7 @@ fn fuzz_gguf() {
 /// One file of a folder is damaged, the others are good.
 fn fuzz_file(name: &str, most: usize, after: impl Fn(&LoadedModel)) {
     let folder = tempfile::tempdir().unwrap();
-    drop(safetensors::write(folder.path(), "llama", DType::F32, 1));
+    drop(hub_models::write(folder.path(), "llama", DType::F32, 1));
     let path = folder.path().join(name);
     let seed = fs::read(&path).unwrap();
     fuzz(name, &seed, most, |bytes| {
