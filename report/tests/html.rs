@@ -65,6 +65,7 @@ fn charts_hold_every_point() {
     // Cost; achieved, good and what the SLO asks; TTFT at two percentiles; TPOT.
     assert_eq!(dots, [plan.options.len() * plan.cost_curve.len(), 3 * load, 2 * load, load]);
     assert_eq!(charts[0].matches("<polygon").count(), 1, "the interval of the option that has one");
+    assert!(page.contains("self-host (shaded: 5 % to 95 % of the draws)"));
     assert!(charts[2].contains("SLO 2 s for 95 %") && charts[3].contains("SLO 100 ms for 95 %"));
     for chart in charts {
         assert!(chart.contains("role=\"img\" aria-label="));

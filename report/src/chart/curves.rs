@@ -74,7 +74,7 @@ fn latency(
         limits.push((limit, format!("SLO {} for {share}", seconds(Some(limit)))));
     }
     limits.retain(|(at, _)| (1.0 / LARGEST..LARGEST).contains(at));
-    let heights = series.iter().flat_map(Series::heights).chain(limits.iter().map(|(at, _)| *at));
+    let heights = series.iter().flat_map(Series::heights).chain(limits.iter().map(|(at, _)| at * ROOM));
     let (low, high) = decades(positive_bounds(heights));
     let widest = widest(plan);
     let marks = level_marks(plan, widest);
@@ -83,6 +83,9 @@ fn latency(
     (frame.series, frame.marks, frame.limits) = (series, &marks, &limits);
     draw(&frame, None, 0.0..widest, (low..high).log_scale())
 }
+
+/// What a level line is written above needs this much more of a logarithmic axis.
+const ROOM: f64 = 1.6;
 
 /// The busiest hour minute by minute while a replica is lost; `None` where that was not simulated.
 pub(super) fn replica_loss(plan: &Plan) -> Result<Option<Chart>, HtmlError> {

@@ -66,6 +66,13 @@ impl Series {
         Self { name: name.to_owned(), points, band: Vec::new() }
     }
 
+    /// Its name in the key, with what the shade around it is, where there is one to see.
+    fn legend(&self) -> String {
+        let shaded = self.band.iter().any(|(_, low, high)| high > low);
+        let shade = if shaded { " (shaded: 5 % to 95 % of the draws)" } else { "" };
+        format!("{}{shade}", self.name)
+    }
+
     /// Everything it puts on the upright axis.
     pub(super) fn heights(&self) -> impl Iterator<Item = f64> + '_ {
         let band = self.band.iter().flat_map(|(_, low, high)| [*low, *high]);
@@ -93,7 +100,7 @@ where
     let mut svg = String::new();
     paint(&mut svg, frame, x, y).map_err(|what| HtmlError::Chart { title: frame.title.to_owned(), what })?;
     let legend = legend.unwrap_or_else(|| {
-        frame.series.iter().zip(SERIES).map(|(one, color)| key(color, &one.name)).collect()
+        frame.series.iter().zip(SERIES).map(|(one, color)| key(color, &one.legend())).collect()
     });
     let names: Vec<&str> = legend.iter().map(|one| one.name.as_str()).collect();
     let label = escaped(&format!("{}: {}", frame.title, names.join(", ")));
@@ -157,6 +164,8 @@ where
     let mut chart = ChartBuilder::on(&root)
         .margin(10)
         .margin_right(60)
+        // The first label of the lower axis is written around its end.
+        .margin_left(if frame.y_label.is_some() { 10 } else { 44 })
         .x_label_area_size(52)
         .y_label_area_size(if frame.y_label.is_some() { 118 } else { 4 })
         .build_cartesian_2d(x, y)
