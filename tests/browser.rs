@@ -488,7 +488,7 @@ fn a_benchmark_is_started_from_the_page_and_watched_to_its_end() {
     .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (_ui, address) =
-        ui_with(folder.path(), &["--target", &server.base, "--rates", "10,20,30", "--time", "6s"]);
+        ui_with(folder.path(), &["--target", &server.base, "--rates", "10,20,30", "--time", "15s"]);
     runtime().block_on(async {
         let browser = Browser::open(1280).await;
         browser.client.goto(&address).await.unwrap();
@@ -496,12 +496,12 @@ fn a_benchmark_is_started_from_the_page_and_watched_to_its_end() {
             .run("const n = document.getElementById('n-slo.attainment'); n.value = 0.75; n.dispatchEvent(new Event('input', { bubbles: true }));")
             .await;
         browser.until("document.body.dataset.milliseconds").await;
+        let second = Browser::open(390).await;
         browser.client.find(Locator::Css("#bench-start")).await.unwrap().click().await.unwrap();
+        // A page opened meanwhile follows the same run.
+        second.client.goto(&address).await.unwrap();
         let log = "document.getElementById('bench-log').textContent";
         browser.until_within(Duration::from_secs(60), &format!("{log}.includes('expected:')")).await;
-        // A page opened meanwhile follows the same run.
-        let second = Browser::open(390).await;
-        second.client.goto(&address).await.unwrap();
         browser.until("document.getElementById('bench-progress').value > 0").await;
         browser.picture("ui-bench-1280").await;
         for page in [&browser, &second] {

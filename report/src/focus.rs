@@ -1,9 +1,9 @@
 //! The plan as billing rows of the FinOps Open Cost and Usage Specification (FOCUS), version 1.2: a forecast of each month,
 //! option and cost line.
 //!
-//! All mandatory columns, the recommended ones that a forecast can fill (there is no invoice, hence no `InvoiceId`), and `x_` columns of
-//! our own, as the specification's extension rule asks. Written from the text of the specification (tag `v1.2`, CC-BY-4.0) and run
-//! through the foundation's own validator (docs/METHOD.md says how); later versions exist, whose rules that validator does not hold yet.
+//! All mandatory columns, the recommended ones (`InvoiceId` is null: nothing is invoiced yet), and `x_` columns of our own, as the
+//! specification's extension rule asks. Written from the text of the specification (tag `v1.2`, CC-BY-4.0) and run through the
+//! foundation's own validator (docs/METHOD.md says how); later versions exist, whose rules that validator does not hold yet.
 
 use breakeven_planner::{
     Plan,
@@ -19,7 +19,7 @@ pub const VERSION: &str = "1.2";
 pub const MONTHS: u16 = 12;
 
 /// The columns, in order.
-pub const COLUMNS: [&str; 29] = [
+pub const COLUMNS: [&str; 30] = [
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -34,6 +34,7 @@ pub const COLUMNS: [&str; 29] = [
     "ChargePeriodStart",
     "ContractedCost",
     "EffectiveCost",
+    "InvoiceId",
     "InvoiceIssuerName",
     "ListCost",
     "PricingQuantity",
@@ -81,7 +82,7 @@ fn row(
     usd: Decimal,
     start: Date,
     end: Date,
-) -> [String; 29] {
+) -> [String; 30] {
     let cost = decimal(usd);
     let provider = match &option.kind {
         OptionKind::Api { provider, .. } if is_model_call(line) => provider.clone(),
@@ -106,6 +107,8 @@ fn row(
         at(start),
         cost.clone(),
         cost.clone(),
+        // Nothing is invoiced yet.
+        String::new(),
         provider.clone(),
         cost,
         decimal(requests),

@@ -189,7 +189,8 @@ fn measure_next(found: &Uncertainty) -> Option<TableView> {
     // Less than a cent is the rounding of sums.
     let telling = found.measure_next.iter().filter(|v| v.usd_per_month >= 0.01 || v.variance_share >= 0.01);
     let rows = telling.take(MOST_ROWS).map(|value| {
-        vec![value.path.clone(), dollars(value.usd_per_month), percent(Some(value.variance_share))]
+        let worth = if value.usd_per_month >= 0.01 { value.usd_per_month } else { 0.0 };
+        vec![value.path.clone(), dollars(worth), percent(Some(value.variance_share))]
     });
     let heads = ["input", "worth knowing, USD/month", "share of the variance"];
     TableView::new("What to measure next", &heads, rows.collect())
