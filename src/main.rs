@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Command::Diff(arguments) => diff::diff(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
-        Command::Ui(arguments) => ui::ui(&arguments),
+        Command::Ui(arguments) => ui::ui(arguments),
         Command::History(arguments) => history::history(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Init(arguments) => init::init(&arguments),

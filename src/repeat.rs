@@ -3,8 +3,9 @@
 use std::num::NonZeroU32;
 
 use breakeven_bench::{Repeating, Until};
-use breakeven_measurement::{Headline, LevelResult, Metric, Repeats, headline::Span, metric::Unit};
+use breakeven_measurement::{Headline, LevelResult, Metric, Repeats, headline::Span};
 use breakeven_planner::product::TextDuration;
+use breakeven_report::intervals;
 use clap::Args;
 
 /// How often the levels run.
@@ -32,10 +33,6 @@ impl RepeatArguments {
     }
 }
 
-/// What is printed of the intervals: the deciding figures of every level.
-const SHOWN: [Metric; 5] =
-    [Metric::Goodput, Metric::TtftP50, Metric::TtftP95, Metric::TpotP50, Metric::E2eP95];
-
 /// The intervals of all levels: a line within the runs, a line between them.
 pub(crate) fn interval_lines(levels: &[LevelResult], repeats: Option<&Repeats>) -> Vec<String> {
     let mut lines = Vec::new();
@@ -53,12 +50,10 @@ pub(crate) fn interval_lines(levels: &[LevelResult], repeats: Option<&Repeats>) 
 /// The ends of the shown figures; none where nothing is known.
 fn spans(level: &LevelResult, of: impl Fn(&Headline) -> Option<Span>) -> Option<String> {
     let one = |metric: &Metric| {
-        let span = of(level.headline(*metric)?)?;
-        let end =
-            |end: Option<f64>| end.map_or_else(|| "unbounded".to_owned(), |value| figure(*metric, value));
-        Some(format!("{} {} to {}", metric.label(), end(span.low), end(span.high)))
+        let found = of(level.headline(*metric)?)?;
+        Some(format!("{} {}", metric.label(), intervals::span(*metric, found)))
     };
-    let found: Vec<String> = SHOWN.iter().filter_map(one).collect();
+    let found: Vec<String> = intervals::SHOWN.iter().filter_map(one).collect();
     (!found.is_empty()).then(|| found.join("  "))
 }
 
@@ -73,12 +68,4 @@ fn summary(repeats: &Repeats) -> String {
         format!(" (asked for ±{:.1} %{missed})", width * 100.0)
     });
     format!("{} runs of each level; intervals of baseline and expected {widest}{asked}", repeats.runs)
-}
-
-fn figure(metric: Metric, value: f64) -> String {
-    match metric.unit() {
-        Unit::Share => format!("{:.1} %", value * 100.0),
-        Unit::Seconds => breakeven_report::format::seconds(Some(value)),
-        Unit::RequestsPerSecond => format!("{value:.2} req/s"),
-    }
 }

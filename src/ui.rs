@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,7 +15,7 @@ use breakeven_bench::RunEvent;
 use breakeven_measurement::{Measurement, file};
 use breakeven_planner::Product;
 use breakeven_report::ui::{Benchmark, BenchmarkEvent, Opened, Session, serve};
-use clap::{Args, FromArgMatches as _};
+use clap::Args;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
@@ -47,9 +47,12 @@ pub(crate) struct UiArguments {
     /// Folder for the measurements that the page makes
     #[arg(long, default_value = "breakeven-out")]
     out: PathBuf,
+    /// How the page's benchmark measures; `bench` takes the same options
+    #[command(flatten)]
+    measuring: Measuring,
 }
 
-pub(crate) fn ui(arguments: &UiArguments) -> Result<Answer> {
+pub(crate) fn ui(arguments: UiArguments) -> Result<Answer> {
     plan::read_product(&arguments.product)?;
     let product = std::fs::read_to_string(&arguments.product)
         .with_context(|| format!("cannot read `{}`", arguments.product.display()))?;
@@ -64,16 +67,17 @@ pub(crate) fn ui(arguments: &UiArguments) -> Result<Answer> {
         arguments.as_of.unwrap_or_else(plan::today),
         env!("CARGO_PKG_VERSION"),
     )?;
-    let lab = Arc::new(Lab { product: arguments.product.clone(), out: arguments.out.clone() });
+    let UiArguments { product, out, measuring, listen, .. } = arguments;
+    let lab = Arc::new(Lab { product, out, measuring: Mutex::new(measuring) });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the page's threads")?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(arguments.listen).await.with_context(|| {
-            format!("cannot listen on {}; choose another address with --listen", arguments.listen)
-        })?;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {}; choose another address with --listen", listen))?;
         let address = listener.local_addr().context("cannot tell the address")?;
         if !address.ip().is_loopback() {
             console::note(
@@ -93,6 +97,8 @@ pub(crate) fn ui(arguments: &UiArguments) -> Result<Answer> {
 struct Lab {
     product: PathBuf,
     out: PathBuf,
+    /// The options given; a run borrows them, and there is one run at a time.
+    measuring: Mutex<Measuring>,
 }
 
 impl Benchmark for Lab {
@@ -116,8 +122,9 @@ impl Lab {
         tell: &mut (dyn FnMut(BenchmarkEvent) + Send),
     ) -> Result<Measurement> {
         let product = Product::parse(text, &self.product.display().to_string())?;
-        let mut measuring = defaults()?;
-        measuring.quick = quick;
+        // What is inside is set anew below: a panic elsewhere leaves nothing half-done.
+        let mut measuring = self.measuring.lock().unwrap_or_else(PoisonError::into_inner);
+        measuring.quick = quick && measuring.time.is_none();
         let out = self.out.join(format!("measurement-{}.json", jiff::Timestamp::now().as_second()));
         let (sender, receiver) = watch::channel(false);
         let over = AtomicBool::new(false);
@@ -139,13 +146,6 @@ impl Lab {
             measured
         })
     }
-}
-
-/// `breakeven bench` without an option.
-fn defaults() -> Result<Measuring> {
-    let command = Measuring::augment_args(clap::Command::new("bench"));
-    let matches = command.try_get_matches_from(["bench"]).context("the options' defaults")?;
-    Measuring::from_arg_matches(&matches).context("the options' defaults")
 }
 
 /// An event of the run as the page is told it.

@@ -1,11 +1,12 @@
 //! Debian's Chromium drives the HTML report and the local page: charts drawn, a slider changes the decision, explain opens, no error
 //! on the console, nothing asked of another machine.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
 
 mod support;
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
@@ -15,11 +16,15 @@ use std::{
     time::Duration,
 };
 
+use breakeven_bench::{self_check::serve_beside, target::null::Script};
 use fantoccini::{Client, ClientBuilder, Locator, wd::WebDriverCompatibleCommand};
 use serde_json::{Value, json};
 use support::{breakeven, shown};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/measurement-1.json");
+
+/// Height of a screen.
+const HEIGHT: i64 = 900;
 
 /// A child that does not outlive its test, nor do its own children: a test that fails leaves no browser behind.
 struct Running(Child);
@@ -41,6 +46,7 @@ impl Drop for Running {
 /// A browser of a width, with an empty profile, and the driver that it hangs on.
 struct Browser {
     client: Client,
+    width: u32,
     _driver: Running,
     _profile: tempfile::TempDir,
 }
@@ -103,13 +109,10 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap();
+        let browser = Self { client, width, _driver: driver, _profile: profile };
         // A headless window is no narrower than 500 pixels; the device's own width is what a phone has.
-        let metrics = json!({
-            "cmd": "Emulation.setDeviceMetricsOverride",
-            "params": { "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500 },
-        });
-        client.issue_cmd(Cdp(metrics)).await.unwrap();
-        Self { client, _driver: driver, _profile: profile }
+        browser.height(HEIGHT).await;
+        browser
     }
 
     async fn run(&self, script: &str) -> Value {
@@ -118,7 +121,12 @@ impl Browser {
 
     /// Waits until a script says so.
     async fn until(&self, script: &str) {
-        for _ in 0..400 {
+        self.until_within(Duration::from_secs(10), script).await;
+    }
+
+    async fn until_within(&self, longest: Duration, script: &str) {
+        let began = std::time::Instant::now();
+        while began.elapsed() < longest {
             if self.run(&format!("return !!({script})")).await == Value::Bool(true) {
                 return;
             }
@@ -127,11 +135,35 @@ impl Browser {
         panic!("never: {script}");
     }
 
-    /// A picture of the whole page, kept where the build keeps its files, for people to look at.
+    /// The screen's own height, or another; the width stays.
+    async fn height(&self, height: i64) {
+        let metrics = json!({
+            "cmd": "Emulation.setDeviceMetricsOverride",
+            "params": { "width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": self.width < 500 },
+        });
+        self.client.issue_cmd(Cdp(metrics)).await.unwrap();
+    }
+
+    /// Pictures of the whole page, light and dark, kept where the build keeps its files, for people to look at.
     async fn picture(&self, name: &str) {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(format!("{name}.png")), self.client.screenshot().await.unwrap()).unwrap();
+        let whole = self.run("return document.documentElement.scrollHeight").await.as_i64().unwrap();
+        self.height(whole.min(16_000)).await;
+        for scheme in ["dark", "light"] {
+            let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+            let emulated = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+            self.client.issue_cmd(Cdp(emulated)).await.unwrap();
+            let file = folder.join(format!("{name}-{scheme}.png"));
+            fs::write(file, self.client.screenshot().await.unwrap()).unwrap();
+        }
+        self.height(HEIGHT).await;
+    }
+
+    /// The page itself never scrolls sideways; wide tables do, in their own boxes.
+    async fn is_no_wider_than_the_screen(&self) {
+        let overflow = self.run("return document.documentElement.scrollWidth - window.innerWidth").await;
+        assert!(overflow.as_i64().unwrap() <= 0, "{overflow} px too wide at {}", self.width);
     }
 
     /// Nothing wrong on the console, and nothing asked of another machine.
@@ -184,9 +216,14 @@ impl WebDriverCompatibleCommand for Cdp {
 
 /// `breakeven ui` on a free port.
 fn ui(folder: &Path) -> (Running, String) {
+    ui_with(folder, &[])
+}
+
+fn ui_with(folder: &Path, more: &[&str]) -> (Running, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_breakeven"))
         .args(["ui", "examples/support-bot.toml", "--measurement", FIXTURE, "--listen", "127.0.0.1:0"])
         .args(["--as-of", "2026-11-23", "--out", folder.to_str().unwrap()])
+        .args(more)
         .process_group(0)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::piped())
@@ -240,9 +277,7 @@ fn the_report_reads_in_a_browser() {
                 .await;
             let charts = charts.as_array().unwrap().clone();
             assert!(charts.len() >= 3 && charts.iter().all(|drawn| *drawn == Value::Bool(true)), "{charts:?}");
-            // The page itself never scrolls sideways; wide tables do, in their own boxes.
-            let overflow = browser.run("return document.documentElement.scrollWidth - window.innerWidth").await;
-            assert!(overflow.as_i64().unwrap() <= 0, "{overflow} px too wide at {width}");
+            browser.is_no_wider_than_the_screen().await;
             // Explain, by keyboard: the tree under a number opens.
             let why = browser.client.find(Locator::Css("details.why summary")).await.unwrap();
             browser.run("document.querySelector('details.why summary').focus()").await;
@@ -250,8 +285,6 @@ fn the_report_reads_in_a_browser() {
             browser.until("document.querySelector('details.why[open] li')").await;
             assert!(browser.run("return document.title").await.as_str().unwrap().contains("<script>"), "text stays text");
             browser.picture(&format!("report-{width}")).await;
-            browser.run("document.querySelector('#charts').scrollIntoView()").await;
-            browser.picture(&format!("report-charts-{width}")).await;
             browser.is_clean("file://").await;
             browser.close().await;
         }
@@ -296,8 +329,7 @@ fn a_slider_changes_the_decision() {
             // Nonsense is said, and the last good plan stays.
             browser.run(&set("success.probability", 1.5)).await;
             browser.until("document.getElementById('problem').textContent.includes('from 0 to 1')").await;
-            let overflow = browser.run("return document.documentElement.scrollWidth - window.innerWidth").await;
-            assert!(overflow.as_i64().unwrap() <= 0, "{overflow} px too wide at {width}");
+            browser.is_no_wider_than_the_screen().await;
             browser.close().await;
         }
     });
@@ -360,4 +392,182 @@ fn the_page_refuses_strangers_and_exports_every_format() {
     }
     assert!(get("/export/passwords", "").starts_with("HTTP/1.1 404"));
     assert!(get("/api/report?nothing.here=1", "").starts_with("HTTP/1.1 422"));
+}
+
+/// A plan of the support bot against the catalogue's first fifty APIs, and its page.
+fn fifty_options(folder: &Path) -> PathBuf {
+    let mut product = fs::read_to_string("examples/support-bot.toml").unwrap();
+    let had = product.matches("[[api]]").count();
+    for price in breakeven_hardware::PriceBook::built_in().unwrap().api.iter().take(50 - had) {
+        writeln!(
+            product,
+            "\n[[api]]\nprovider = \"{}\"\nmodel = \"{}\"\ntokens_ratio = {{ low = 0.9, likely = 1.0, high = 1.2 }}",
+            price.provider, price.model
+        )
+        .unwrap();
+    }
+    let (file, plan, page) =
+        (folder.join("fifty.toml"), folder.join("fifty.json"), folder.join("fifty.html"));
+    fs::write(&file, product).unwrap();
+    let made = breakeven(&[
+        "plan",
+        file.to_str().unwrap(),
+        "--measurement",
+        FIXTURE,
+        "--as-of",
+        "2026-11-23",
+        "--out",
+        plan.to_str().unwrap(),
+    ]);
+    assert_eq!(made.status.code(), Some(0), "{}", shown(&made));
+    let made = breakeven(&["report", plan.to_str().unwrap(), "--html", page.to_str().unwrap()]);
+    assert_eq!(made.status.code(), Some(0), "{}", shown(&made));
+    page
+}
+
+#[test]
+fn a_plan_of_fifty_options_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = fifty_options(folder.path());
+    let size = fs::metadata(&page).unwrap().len();
+    assert!(size < 3_000_000, "{size} bytes");
+    runtime().block_on(async {
+        for width in [1280, 390] {
+            let browser = Browser::open(width).await;
+            browser.client.goto(&format!("file://{}", page.display())).await.unwrap();
+            let options = browser.run("return document.querySelectorAll('#options tbody tr').length").await;
+            assert!(options.as_u64().unwrap() >= 50, "{options}");
+            let charts = browser.run("return document.querySelectorAll('figure svg').length").await;
+            assert!(charts.as_u64().unwrap() >= 5, "{charts}");
+            browser.is_no_wider_than_the_screen().await;
+            // For docs/PERFORMANCE.md; no test judges a clock.
+            let took = browser
+                .run("const n = performance.getEntriesByType('navigation')[0]; const p = performance.getEntriesByName('first-contentful-paint')[0]; return [n.domContentLoadedEventEnd, n.loadEventEnd, p ? p.startTime : -1]")
+                .await;
+            println!("{width} px, {size} bytes: DOMContentLoaded, load, first paint in ms: {took}");
+            browser.picture(&format!("fifty-{width}")).await;
+            browser.close().await;
+        }
+    });
+}
+
+#[test]
+fn sliders_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_ui, address) = ui(folder.path());
+    runtime().block_on(async {
+        let browser = Browser::open(1280).await;
+        browser.client.goto(&address).await.unwrap();
+        let mut took: Vec<f64> = Vec::new();
+        for step in 0..50 {
+            browser
+                .run(&format!(
+                    "delete document.body.dataset.milliseconds; const r = document.querySelector('[data-path=\"traffic.requests_per_month\"] input[type=range]'); r.value = {}; r.dispatchEvent(new Event('input', {{ bubbles: true }}));",
+                    300 + step * 9
+                ))
+                .await;
+            browser.until("document.body.dataset.milliseconds").await;
+            let shown = browser.run("return document.body.dataset.milliseconds").await;
+            took.push(shown.as_str().unwrap().parse().unwrap());
+        }
+        took.sort_by(f64::total_cmp);
+        // For docs/PERFORMANCE.md; no test judges a clock.
+        println!("50 slider moves, from the event to the report in the page: p50 {} ms, p95 {} ms, most {} ms", took[24], took[47], took[49]);
+        browser.close().await;
+    });
+}
+
+#[test]
+fn a_benchmark_is_started_from_the_page_and_watched_to_its_end() {
+    let server = serve_beside(Script {
+        ttft: Duration::from_millis(20),
+        itl: Duration::from_millis(2),
+        tokens: 16,
+        stall: None,
+    })
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (_ui, address) =
+        ui_with(folder.path(), &["--target", &server.base, "--rates", "10,20,30", "--time", "15s"]);
+    runtime().block_on(async {
+        let browser = Browser::open(1280).await;
+        browser.client.goto(&address).await.unwrap();
+        browser
+            .run("const n = document.getElementById('n-slo.attainment'); n.value = 0.75; n.dispatchEvent(new Event('input', { bubbles: true }));")
+            .await;
+        browser.until("document.body.dataset.milliseconds").await;
+        let second = Browser::open(390).await;
+        browser.client.find(Locator::Css("#bench-start")).await.unwrap().click().await.unwrap();
+        // A page opened meanwhile follows the same run.
+        second.client.goto(&address).await.unwrap();
+        let log = "document.getElementById('bench-log').textContent";
+        browser.until_within(Duration::from_secs(60), &format!("{log}.includes('expected:')")).await;
+        browser.until("document.getElementById('bench-progress').value > 0").await;
+        browser.picture("ui-bench-1280").await;
+        for page in [&browser, &second] {
+            // Warm-up, three levels and a busy machine.
+            page.until_within(Duration::from_secs(90), &format!("{log}.includes('Finished: ') || {log}.includes('Failed')")).await;
+            let said = page.run(&format!("return {log}")).await;
+            assert!(said.as_str().unwrap().contains("Finished: run-"), "{said}");
+        }
+        // The report is that of the new run, and the measurement was made with the page's assumption.
+        let run = browser.run(&format!("return {log}.split('Finished: ')[1].trim()")).await;
+        let run = run.as_str().unwrap().to_owned();
+        assert_eq!(browser.run("return document.getElementById('measurement').value").await, run.as_str());
+        browser.until(&format!("document.querySelector('#load').textContent.includes('{run}')")).await;
+        let charts = browser.run("return document.querySelectorAll('#report figure svg').length").await;
+        assert!(charts.as_u64().unwrap() >= 3, "{charts}");
+        let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let measured: Vec<_> = files
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .filter_map(|path| breakeven_measurement::file::read(&path).ok())
+            .collect();
+        assert_eq!(measured.len(), 1);
+        assert_eq!(measured[0].run_id, run);
+        assert!((measured[0].slo.attainment.get() - 0.75).abs() < 1e-12, "{:?}", measured[0].slo);
+        browser.is_clean(&address).await;
+        second.close().await;
+        browser.close().await;
+    });
+}
+
+#[test]
+fn the_page_saves_every_format_from_its_links() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_ui, address) = ui(folder.path());
+    runtime().block_on(async {
+        let browser = Browser::open(1280).await;
+        browser.client.goto(&address).await.unwrap();
+        browser
+            .run("const n = document.getElementById('n-traffic.requests_per_month'); n.value = 2000000; n.dispatchEvent(new Event('input', { bubbles: true }));")
+            .await;
+        browser.until("document.body.dataset.milliseconds").await;
+        // What a click saves, fetched as the browser would.
+        let saved = browser
+            .client
+            .execute_async(
+                "const done = arguments[0]; Promise.all([...document.querySelectorAll('[data-export]')].map(async (link) => { const answer = await fetch(link.href); const bytes = await answer.arrayBuffer(); return [link.dataset.export, answer.status, answer.headers.get('content-disposition'), bytes.byteLength, new TextDecoder().decode(bytes.slice(0, 400000))]; })).then(done);",
+                Vec::new(),
+            )
+            .await
+            .unwrap();
+        let saved = saved.as_array().unwrap();
+        assert_eq!(saved.len(), 6, "{saved:?}");
+        for file in saved {
+            let [name, status, kept_as, length, text] = file.as_array().unwrap().as_slice() else { unreachable!() };
+            let name = name.as_str().unwrap();
+            assert_eq!(status, 200, "{name}");
+            assert_eq!(kept_as, &format!("attachment; filename=\"{name}\""));
+            assert!(length.as_u64().unwrap() > 500, "{name}: {length} bytes");
+            let said = match name {
+                "product.toml" => "requests_per_month = 2000000",
+                "plan.json" => "\"requests_per_month\": 2000000",
+                "report.html" | "report.md" => "2 million requests a month",
+                "focus.csv" => ",2000000.0,Requests,",
+                _ => "PK",
+            };
+            assert!(text.as_str().unwrap().contains(said), "{name} does not say {said}");
+        }
+        browser.close().await;
+    });
 }

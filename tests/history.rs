@@ -71,8 +71,10 @@ fn runs_are_kept_listed_tagged_and_compared() {
     ] {
         assert!(text.contains(figure), "{figure}:\n{text}");
     }
-    // Energy was not measured there, which is not zero.
-    assert!(text.contains("| joules per output token | – | – |"), "{text}");
+    // Energy was not measured there, which is not zero; and what has no interval or no plan says so.
+    assert!(text.contains("| joules per output token | not measured | not measured |"), "{text}");
+    assert!(text.contains("| $2.82 (interval not known) | no plan is kept |"), "{text}");
+    assert!(text.contains("| TTFT p95 at expected load | 781 ms (428 ms to unbounded), weak |"), "{text}");
     let (_, text) = history(&["compare", RUN]);
     assert!(!text.contains("run-other"), "{text}");
 }

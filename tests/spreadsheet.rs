@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
 
+#[path = "support/office.rs"]
+mod office;
 mod support;
 
 use std::{
@@ -9,13 +11,13 @@ use std::{
     fs,
     io::{Cursor, Read as _, Write as _},
     path::Path,
-    process::Command,
 };
 
 use breakeven_planner::{
     Plan,
     plan::{BreakEvenOutcome, LineItem},
 };
+use office::{Rows, recalculated};
 use support::{breakeven, shown};
 
 /// The support bot with a line of every kind, an option of every kind, and a retry rate.
@@ -41,9 +43,6 @@ only = "api"
 usd_per_request = 0.000003
 usd_per_month = 2.5
 "#;
-
-/// A row of a sheet by its first cell, once per file: amounts are read as the program stored them, unrounded.
-type Rows = Vec<Vec<String>>;
 
 fn plan_of(product: &str, folder: &Path, name: &str) -> Plan {
     let file = folder.join(format!("{name}.toml"));
@@ -100,36 +99,6 @@ fn with_cell(book: &[u8], name: &str, value: f64) -> Vec<u8> {
         out.write_all(&bytes).unwrap();
     }
     out.finish().unwrap().into_inner()
-}
-
-/// Every sheet of every workbook, recalculated by `LibreOffice`.
-fn recalculated(folder: &Path, books: &[(&str, Vec<u8>)]) -> BTreeMap<String, Rows> {
-    let input = folder.join("books");
-    let output = folder.join("csv");
-    fs::create_dir_all(&input).unwrap();
-    let mut command = Command::new("soffice");
-    command
-        .arg(format!("-env:UserInstallation=file://{}/profile", folder.display()))
-        .args(["--headless", "--norestore", "--convert-to"])
-        // All sheets, amounts as stored rather than as shown.
-        .arg("csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1")
-        .arg("--outdir")
-        .arg(&output);
-    for (name, bytes) in books {
-        let path = input.join(format!("{name}.xlsx"));
-        fs::write(&path, bytes).unwrap();
-        command.arg(path);
-    }
-    let ran = command.output().expect(
-        "LibreOffice recalculates the workbook: install it with `apt-get install --no-install-recommends libreoffice-calc`",
-    );
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let read = |path: &Path| -> Rows {
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_path(path).unwrap();
-        reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
-    };
-    let files = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().path());
-    files.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), read(&path))).collect()
 }
 
 fn row<'a>(rows: &'a Rows, label: &str) -> &'a [String] {

@@ -23,6 +23,11 @@ pub fn volumes() -> Vec<f64> {
         .collect()
 }
 
+/// The volumes of the cost curves in the plan: every other one of the grid.
+pub(crate) fn drawn_volumes() -> impl Iterator<Item = f64> {
+    volumes().into_iter().step_by(2)
+}
+
 /// Where two cost curves cross for the last time. Replicas come in whole numbers, so there may be several crossings; the
 /// one that counts is the one after which self-host stays cheaper up to the largest volume looked at.
 pub(crate) fn break_even(own: &CostModel<'_>, api: &CostModel<'_>) -> BreakEvenOutcome {

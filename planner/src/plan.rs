@@ -4,7 +4,7 @@ pub mod decision_plan;
 pub mod fleet_plan;
 
 use breakeven_hardware::{Usd, sheet::Term};
-use breakeven_measurement::{Fraction, Headline, LevelName, RequestRate, Verdict};
+use breakeven_measurement::{Fraction, Headline, LevelName, RequestRate, Slo, Verdict};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -147,6 +147,9 @@ pub struct MeasuredSummary {
     pub complete: bool,
     /// The SLO in one line.
     pub slo: String,
+    /// The same in numbers, for the line in the charts; absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo_limits: Option<Slo>,
     /// One row a level.
     pub levels: Vec<LevelSummary>,
 }

@@ -12,7 +12,7 @@ use crate::{
     allocation::{Bill, allocations},
     assumptions::assumptions,
     basis::CostBasis,
-    break_even::{break_even, volumes, with_capacity},
+    break_even::{break_even, drawn_volumes, with_capacity},
     capacity::{PlanError, check, replica_capacity, replicas_for},
     cost::{CostModel, SegmentTokens, Supply, day_of, decimal, input, typed_at},
     decision::{Contest, decide},
@@ -498,9 +498,7 @@ fn cost_curve(plans: &[OptionPlan], own: Option<&CostModel<'_>>, apis: &[ApiMode
             apis.iter().find(|(api, ..)| api == id).and_then(|(_, _, model)| model.as_ref().ok())
         }
     };
-    volumes()
-        .into_iter()
-        .step_by(2)
+    drawn_volumes()
         .map(|volume| CostPoint {
             requests_per_month: volume,
             usd_per_month: plans

@@ -38,6 +38,7 @@ pub(crate) fn measured(measurement: &Measurement) -> MeasuredSummary {
         ),
         complete: measurement.status == Status::Complete,
         slo: slo_line(&measurement.slo),
+        slo_limits: Some(measurement.slo.clone()),
         levels: measurement.levels.iter().map(level).collect(),
     }
 }

@@ -1,13 +1,13 @@
 //! A plan rendered for its readers: terminal, markdown, HTML, XLSX and FOCUS CSV; and a comparison of two measurements. Computes nothing
 //! that the plan, or the comparison, does not hold.
 
-mod bars;
 mod chart;
 pub mod comparison;
 pub mod difference;
 pub mod focus;
 pub mod format;
 pub mod html;
+pub mod intervals;
 pub mod kubernetes;
 pub mod markdown;
 pub mod schema;

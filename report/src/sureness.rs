@@ -1,14 +1,17 @@
 //! How sure the answer is, as tables: odds, budget, what moves it, the conditions it was tried under, the months ahead, who pays.
 
 use breakeven_hardware::Usd;
-use breakeven_measurement::{Headline, Metric, headline::Span, metric::Unit};
+use breakeven_measurement::{Headline, Metric, headline::Span};
 use breakeven_planner::plan::{
     Plan,
     decision_plan::{AllocationPlan, Flip, HorizonPlan, ScenarioMatrix, Spread, TornadoBar, Uncertainty},
 };
 use serde::Serialize;
 
-use crate::format::{ABSENT, money, percent, rate, seconds, volume};
+use crate::{
+    format::{ABSENT, money, percent, volume},
+    intervals,
+};
 
 /// Rows of tables that are sorted by what matters.
 const MOST_ROWS: usize = 8;
@@ -64,29 +67,18 @@ fn dollars(value: f64) -> String {
     Usd::from_f64(value).map_or_else(|| ABSENT.to_owned(), money)
 }
 
-/// What is printed of a level's intervals: the figures that decide, as the benchmark prints them.
-const SHOWN: [Metric; 5] =
-    [Metric::Goodput, Metric::TtftP50, Metric::TtftP95, Metric::TpotP50, Metric::E2eP95];
-
 fn intervals(plan: &Plan) -> Option<TableView> {
-    let figure = |metric: Metric, value: f64| match metric.unit() {
-        Unit::Share => percent(Some(value)),
-        Unit::Seconds => seconds(Some(value)),
-        Unit::RequestsPerSecond => rate(value),
-    };
-    let span = |metric: Metric, span: Option<Span>| {
-        let end =
-            |end: Option<f64>| end.map_or_else(|| "unbounded".to_owned(), |value| figure(metric, value));
-        span.map_or_else(|| ABSENT.to_owned(), |span| format!("{} to {}", end(span.low), end(span.high)))
+    let span = |metric: Metric, found: Option<Span>| {
+        found.map_or_else(|| ABSENT.to_owned(), |found| intervals::span(metric, found))
     };
     let known = |headline: &&Headline| headline.within_run.is_some() || headline.between_runs.is_some();
     let rows = plan.measured.levels.iter().flat_map(|level| {
-        let shown = level.headlines.iter().filter(|headline| SHOWN.contains(&headline.metric));
+        let shown = level.headlines.iter().filter(|headline| intervals::SHOWN.contains(&headline.metric));
         shown.filter(known).map(|headline| {
             let metric = headline.metric;
             vec![
                 format!("{}, {}", level.name, metric.label()),
-                headline.estimate.map_or_else(|| "never".to_owned(), |value| figure(metric, value)),
+                intervals::figure(metric, headline.estimate),
                 span(metric, headline.within_run),
                 span(metric, headline.between_runs),
             ]
@@ -197,7 +189,8 @@ fn measure_next(found: &Uncertainty) -> Option<TableView> {
     // Less than a cent is the rounding of sums.
     let telling = found.measure_next.iter().filter(|v| v.usd_per_month >= 0.01 || v.variance_share >= 0.01);
     let rows = telling.take(MOST_ROWS).map(|value| {
-        vec![value.path.clone(), dollars(value.usd_per_month), percent(Some(value.variance_share))]
+        let worth = if value.usd_per_month >= 0.01 { value.usd_per_month } else { 0.0 };
+        vec![value.path.clone(), dollars(worth), percent(Some(value.variance_share))]
     });
     let heads = ["input", "worth knowing, USD/month", "share of the variance"];
     TableView::new("What to measure next", &heads, rows.collect())

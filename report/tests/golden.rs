@@ -9,13 +9,27 @@ fn terminal_at_100_columns() {
     insta::assert_snapshot!(breakeven_report::terminal::render(&support::plan(), 100, false));
 }
 
+fn fits(width: usize) -> String {
+    let text = breakeven_report::terminal::render(&support::plan(), width, false);
+    for line in text.lines() {
+        assert!(line.chars().count() <= width, "{line}");
+    }
+    text
+}
+
 #[test]
 fn terminal_at_60_columns() {
-    let text = breakeven_report::terminal::render(&support::plan(), 60, false);
-    for line in text.lines() {
-        assert!(line.chars().count() <= 60, "{line}");
-    }
-    insta::assert_snapshot!(text);
+    insta::assert_snapshot!(fits(60));
+}
+
+#[test]
+fn terminal_at_80_columns() {
+    insta::assert_snapshot!(fits(80));
+}
+
+#[test]
+fn terminal_at_200_columns() {
+    insta::assert_snapshot!(fits(200));
 }
 
 #[test]

@@ -57,20 +57,42 @@ fn charts_hold_every_point() {
     let plan = support::plan();
     let page = page();
     let charts = charts(&page);
-    assert_eq!(charts.len(), 5);
-    assert!(charts[3].contains("prov large: $0.02926"), "every bar says what it is");
-    assert!(charts[4].contains("fleet.usd_per_hour: 0.05 to 0.4"), "and so does every bar of the tornado");
-    let dots: Vec<usize> = charts.iter().take(3).map(|chart| chart.matches("<circle").count()).collect();
-    let load = 2 * plan.load_curve.len();
-    assert_eq!(dots, [load, load, plan.options.len() * plan.cost_curve.len()]);
+    assert_eq!(charts.len(), 6);
+    assert!(charts[4].contains("prov large: $0.02926"), "every bar says what it is");
+    assert!(charts[5].contains("fleet.usd_per_hour: 0.05 to 0.4"), "and so does every bar of the tornado");
+    let dots: Vec<usize> = charts.iter().take(4).map(|chart| chart.matches("<circle").count()).collect();
+    let load = plan.load_curve.len();
+    // Cost; achieved, good and what the SLO asks; TTFT at two percentiles; TPOT.
+    assert_eq!(dots, [plan.options.len() * plan.cost_curve.len(), 3 * load, 2 * load, load]);
+    assert_eq!(charts[0].matches("<polygon").count(), 1, "the interval of the option that has one");
+    assert!(page.contains("self-host (shaded: 5 % to 95 % of the draws)"));
+    assert!(charts[2].contains("SLO 2 s for 95 %") && charts[3].contains("SLO 100 ms for 95 %"));
     for chart in charts {
         assert!(chart.contains("role=\"img\" aria-label="));
         assert!(!chart.contains("\"#000000\""), "ink follows the theme");
     }
     for level in ["baseline", "expected", "stress"] {
-        assert!(self::charts(&page)[0].contains(level), "{level} is marked");
+        for chart in 1..4 {
+            assert!(self::charts(&page)[chart].contains(level), "{level} is marked");
+        }
     }
-    assert!(self::charts(&page)[2].contains("break-even 11,680"));
+    assert!(self::charts(&page)[0].contains("break-even 11,680"));
+}
+
+#[test]
+fn every_chart_of_lines_has_its_figures_as_a_table() {
+    let plan = support::plan();
+    let page = page();
+    let table = |title: &str| {
+        let caption = format!("<caption>{title}</caption>");
+        page.split(&caption).nth(1).unwrap().split("</table>").next().unwrap().to_owned()
+    };
+    let cost = table("Cost a month against volume");
+    assert_eq!(cost.matches("<th scope=\"row\">").count(), plan.cost_curve.len());
+    let own = &plan.cost_curve[0].usd_per_month[1].1;
+    assert!(cost.contains(&money(*own)), "{cost}");
+    assert!(cost.contains("5 % to 95 % of the draws"), "{cost}");
+    assert!(table("Time to first token against offered load").contains("TTFT p95"));
 }
 
 #[test]
@@ -135,7 +157,7 @@ fn a_narrow_range_still_has_labelled_axes() {
         level.offered_per_second /= 1000.0;
     }
     let page = html::render(&plan).unwrap();
-    let latency = charts(&page)[1];
+    let latency = charts(&page)[2];
     assert!(latency.contains("100 ms") && latency.contains("\n1 s\n"), "{latency}");
     assert!(latency.contains("\n0.001\n"), "{latency}");
 }
@@ -159,7 +181,7 @@ fn absurd_numbers_do_not_break_the_charts() {
     }
     assert_eq!(
         charts(&html::render(&plan).unwrap()).len(),
-        4,
+        5,
         "all but the tornado, which would say nothing"
     );
 }
@@ -191,6 +213,6 @@ fn self_host_is_drawn_among_many_options() {
     }
     plan.options.push(own);
     let page = html::render(&plan).unwrap();
-    let key = page.split("class=\"key\"").nth(3).unwrap().split("</ul>").next().unwrap();
+    let key = page.split("class=\"key\"").nth(1).unwrap().split("</ul>").next().unwrap();
     assert!(key.contains("self-host"), "{key}");
 }

@@ -1,13 +1,14 @@
 //! Runs as tables: a list, and machines side by side.
 
 use breakeven_hardware::Usd;
-use breakeven_measurement::{LevelName, LevelResult, interval};
+use breakeven_measurement::{LevelName, LevelResult, Metric, Verdict, headline::Span};
 use breakeven_planner::{
-    SELF_HOST,
-    plan::{LineItem, OptionPlan},
+    Plan, SELF_HOST,
+    plan::{Basis, LineItem, OptionPlan},
 };
 use breakeven_report::{
-    format::{ABSENT, money, percent, rate, seconds},
+    format::{ABSENT, money, rate},
+    intervals,
     table::text_table,
 };
 
@@ -65,7 +66,7 @@ pub(super) fn side_by_side(entries: &[Entry], markdown: bool, width: usize) -> S
     });
     let ids = entries.iter().map(|entry| entry.run_id.as_str());
     let heads: Vec<&str> = std::iter::once("").chain(ids).collect();
-    let note = "Intervals are at 95 %; those of money follow from the capacity's. – is not known.\n";
+    let note = "Intervals are at 95 %, between runs where levels ran several times, else within; those of money follow from the capacity's. – is not known.\n";
     if markdown {
         let mut out = row_of(&heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>());
         out.extend(["|---|", &"---|".repeat(entries.len()), "\n"]);
@@ -87,18 +88,7 @@ fn row_of(cells: &[String]) -> String {
 fn cells(entry: &Entry) -> [String; 13] {
     let measurement = &entry.measurement;
     let level = measurement.level(LevelName::Expected);
-    let quantile = |series: &dyn Fn(&LevelResult) -> Option<interval::Interval>| {
-        level.and_then(series).map_or_else(
-            || ABSENT.to_owned(),
-            |found| {
-                with_interval(
-                    &seconds(Some(found.estimate)),
-                    &seconds(Some(found.low)),
-                    &seconds(Some(found.high)),
-                )
-            },
-        )
-    };
+    let measured = |metric: Metric| level.map_or_else(not_run, |level| measured(level, metric));
     let capacity = measurement.search.as_ref().and_then(|search| search.capacity.as_ref()).map_or_else(
         || ABSENT.to_owned(),
         |found| {
@@ -108,10 +98,9 @@ fn cells(entry: &Entry) -> [String; 13] {
             with_interval(&rate(found.rate.per_second()), &end(found.low), &end(found.high))
         },
     );
-    let goodput = level
-        .and_then(|level| interval::proportion(level.overall.within_slo, level.overall.scheduled, ALPHA));
-    let own = entry.plan.as_ref().and_then(|plan| {
-        plan.options.iter().find(|option| option.id == SELF_HOST && option.infeasible.is_none())
+    let own = entry.plan.as_ref().ok_or("no plan is kept").and_then(|plan| {
+        let own = plan.options.iter().find(|option| option.id == SELF_HOST && option.infeasible.is_none());
+        Ok((plan, own.ok_or("cannot be had, says the plan")?))
     });
     [
         hardware::line(&measurement.machine),
@@ -120,23 +109,14 @@ fn cells(entry: &Entry) -> [String; 13] {
             .as_ref()
             .map_or_else(|| ABSENT.to_owned(), |m| format!("{} {}", m.name, m.quantization)),
         capacity,
-        goodput.map_or_else(
-            || ABSENT.to_owned(),
-            |found| {
-                with_interval(
-                    &percent(Some(found.estimate)),
-                    &percent(Some(found.low)),
-                    &percent(Some(found.high)),
-                )
-            },
-        ),
-        quantile(&|level| interval::quantile(&level.overall.ttft, 0.5, ALPHA)),
-        quantile(&|level| interval::quantile(&level.overall.ttft, 0.95, ALPHA)),
-        quantile(&|level| interval::quantile(&level.overall.tpot, 0.5, ALPHA)),
-        level.and_then(joules_per_token).map_or_else(|| ABSENT.to_owned(), rate),
-        own.map_or_else(|| ABSENT.to_owned(), per_million),
-        own.map_or_else(|| ABSENT.to_owned(), per_success),
-        level.map_or_else(|| "did not run".to_owned(), |level| level.validity.verdict.to_string()),
+        measured(Metric::Goodput),
+        measured(Metric::TtftP50),
+        measured(Metric::TtftP95),
+        measured(Metric::TpotP50),
+        level.map_or_else(not_run, joules_per_token),
+        own.as_ref().map_or_else(|why| (*why).to_owned(), |(plan, own)| on_capacity(plan, &per_million(own))),
+        own.as_ref().map_or_else(|why| (*why).to_owned(), |(plan, own)| on_capacity(plan, &per_success(own))),
+        level.map_or_else(not_run, |level| level.validity.verdict.to_string()),
         if measurement.status == breakeven_measurement::run::Status::Complete { "yes" } else { "no" }
             .to_owned(),
         entry.tags.join(", "),
@@ -151,9 +131,56 @@ fn with_interval(estimate: &str, low: &str, high: &str) -> String {
     }
 }
 
-fn joules_per_token(level: &LevelResult) -> Option<f64> {
+fn not_run() -> String {
+    "did not run".to_owned()
+}
+
+/// A figure of a level with the widest interval that is known, and its validity where that is not clean: between runs where it ran
+/// several times, else from the requests within.
+fn measured(level: &LevelResult, metric: Metric) -> String {
+    let kept = level.headline(metric);
+    // Files of earlier versions keep no intervals: those of independent requests then.
+    let plain = metric.of(&level.overall, ALPHA);
+    let (estimate, span) = match (kept, plain) {
+        (Some(kept), plain) => (
+            kept.estimate,
+            kept.between_runs
+                .or(kept.within_run)
+                .or_else(|| plain.map(|found| Span::of(found.low, found.high))),
+        ),
+        (None, Some(found)) => (Some(found.estimate), Some(Span::of(found.low, found.high))),
+        (None, None) => return ABSENT.to_owned(),
+    };
+    let figure = intervals::figure(metric, estimate.filter(|value| value.is_finite()));
+    let interval = span.map_or_else(String::new, |span| format!(" ({})", intervals::span(metric, span)));
+    format!("{figure}{interval}{}", doubt(level))
+}
+
+/// What a figure of a level that is not clean says beside it.
+fn doubt(level: &LevelResult) -> String {
+    match level.validity.verdict {
+        Verdict::Valid => String::new(),
+        verdict => format!(", {verdict}"),
+    }
+}
+
+/// Energy over output tokens; a run reads the meter once, so that there is no interval.
+fn joules_per_token(level: &LevelResult) -> String {
     let tokens = level.overall.output_tokens.0;
-    (tokens > 0).then(|| level.resources.energy_joules.map(|joules| joules / tokens as f64))?
+    match level.resources.energy_joules.filter(|_| tokens > 0) {
+        Some(joules) => format!("{} (one reading){}", rate(joules / tokens as f64), doubt(level)),
+        None => "not measured".to_owned(),
+    }
+}
+
+/// Money that moves with the capacity, and how that was obtained where it was not measured.
+fn on_capacity(plan: &Plan, text: &str) -> String {
+    match plan.fleet.replica_capacity.as_ref().map(|capacity| capacity.basis) {
+        Some(Basis::Interpolated) => format!("{text}, interpolated"),
+        Some(Basis::Extrapolated) => format!("{text}, extrapolated"),
+        Some(Basis::Estimated) => format!("{text}, estimated"),
+        Some(Basis::Measured) | None => text.to_owned(),
+    }
 }
 
 /// Only the model calls move with the capacity, so the interval of the month is theirs too.
@@ -171,7 +198,7 @@ fn per_million(option: &OptionPlan) -> String {
     };
     match option.usd_per_month_interval.and_then(|(low, high)| at(low).zip(at(high))) {
         Some((low, high)) => with_interval(&money(price), &low, &high),
-        None => money(price),
+        None => format!("{} (interval not known)", money(price)),
     }
 }
 
@@ -180,6 +207,6 @@ fn per_success(option: &OptionPlan) -> String {
     let at = |month: Usd| month.per(option.usd_per_month.0).map(|ratio| money(price.times(ratio.0)));
     match option.usd_per_month_interval.and_then(|(low, high)| at(low).zip(at(high))) {
         Some((low, high)) => with_interval(&money(price), &low, &high),
-        None => money(price),
+        None => format!("{} (interval not known)", money(price)),
     }
 }

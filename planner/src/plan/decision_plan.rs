@@ -126,6 +126,9 @@ pub struct Uncertainty {
     pub cells: Vec<CellOdds>,
     /// Break-even volume of self-host against the cheapest API.
     pub break_even: Option<BreakEvenSpread>,
+    /// Bills against volume with their spread, for the chart; empty in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cost_by_volume: Vec<CostSpread>,
     /// What each input does to the answer at its low and high end, widest first.
     pub tornado: Vec<TornadoBar>,
     /// The value of each input at which another option becomes the cheapest.
@@ -220,6 +223,30 @@ pub struct CellOdds {
     pub p_cheapest: Vec<(String, f64)>,
     /// Monthly bill of the cell's most frequent winner, USD, in the draws that have it; absent where nothing can be had.
     pub usd_per_month: Option<Spread>,
+}
+
+/// One option's bill against volume under the draws.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CostSpread {
+    /// Option id.
+    pub id: String,
+    /// Draws looked at: the first so many.
+    pub draws: u32,
+    /// One a volume, ascending; volumes at which some draw cannot have the option are left out.
+    pub points: Vec<VolumeSpread>,
+}
+
+/// The bill of one month at one volume, as it is now: no growth, no scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct VolumeSpread {
+    /// Requests a month.
+    pub requests_per_month: f64,
+    /// USD a month: 5 % of the draws are below.
+    pub p5: f64,
+    /// Median, USD a month.
+    pub p50: f64,
+    /// 5 % of the draws are above, USD a month.
+    pub p95: f64,
 }
 
 /// Break-even volume under the draws.

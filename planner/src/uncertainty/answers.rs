@@ -1,6 +1,7 @@
 //! What the draws say: odds, budgets, break-even, tornado, flips, and what to measure next.
 
 use super::{
+    by_volume::cost_by_volume,
     draws::{Cells, Drawn, cheapest, kernel_of, over_months},
     inputs::Setup,
     kernel::Kernel,
@@ -62,6 +63,7 @@ pub(super) fn answers(
         options,
         cells: cell_odds(setup, cells, drawn),
         break_even: break_even(setup, drawn, seed),
+        cost_by_volume: cost_by_volume(setup, drawn, seed),
         tornado: tornado(setup, cells),
         flips: flips(setup, cells),
         measure_next: information(setup, cells, drawn),
@@ -81,7 +83,7 @@ fn input(input: &super::inputs::Input) -> UncertainInput {
 }
 
 /// Quantiles by nearest rank; `None` of nothing.
-fn spread(mut values: Vec<f64>) -> Option<Spread> {
+pub(super) fn spread(mut values: Vec<f64>) -> Option<Spread> {
     values.sort_by(f64::total_cmp);
     let n = values.len();
     let at = |percent: usize| values.get((n * percent).div_ceil(100).max(1) - 1).copied();

@@ -8,8 +8,10 @@
 //! | [`inputs`] | what is uncertain, and which number of the kernel it sets |
 //! | [`draws`] | the draws, in parallel |
 //! | `answers` | odds, tornado, flips, what to measure next |
+//! | `by_volume` | bills against volume with their spread |
 
 mod answers;
+mod by_volume;
 pub mod distribution;
 pub mod draws;
 pub(crate) mod inputs;

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     Json,
-    extract::State,
+    extract::{Query, State},
     http::StatusCode,
     response::{
         IntoResponse as _, Response,
@@ -21,6 +21,8 @@ use breakeven_measurement::Measurement;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
+
+use super::page::{Assumptions, refused};
 
 /// Events kept for a reader that falls behind.
 const KEPT: usize = 1_024;
@@ -85,6 +87,11 @@ impl Live {
     pub(super) fn new() -> Self {
         Self { running: Mutex::new(None), events: broadcast::channel(KEPT).0 }
     }
+
+    /// Whether a benchmark runs: a page opened meanwhile watches it.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
 }
 
 /// How to measure.
@@ -93,7 +100,16 @@ pub(super) struct Start {
     quick: bool,
 }
 
-pub(super) async fn start(State(state): State<Arc<super::State>>, Json(start): Json<Start>) -> Response {
+/// Starts a benchmark of the product with the query's assumptions: what is measured is what the page shows.
+pub(super) async fn start(
+    State(state): State<Arc<super::State>>,
+    Query(query): Assumptions,
+    Json(start): Json<Start>,
+) -> Response {
+    let product = match state.session.text(&query) {
+        Ok(product) => product,
+        Err(error) => return refused(&error),
+    };
     let stop = Arc::new(AtomicBool::new(false));
     {
         let mut running = state.live.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +122,6 @@ pub(super) async fn start(State(state): State<Arc<super::State>>, Json(start): J
     let shared = Arc::clone(&state);
     // A thread of its own: a benchmark brings its own runtime and blocks for minutes.
     std::thread::spawn(move || {
-        let product = shared.session.product_text();
         let events = shared.live.events.clone();
         // Nobody need be watching.
         let outcome =

@@ -53,6 +53,7 @@ pub(super) async fn page(State(state): Shared, Query(query): Assumptions) -> Res
             include_str!("ui.html"),
             context! {
                 report, fields, problem, measurements, chosen, product, css => html::CSS,
+                running => state.live.is_running(),
             },
         );
         page.map_err(|error| error.to_string())

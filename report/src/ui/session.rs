@@ -163,9 +163,11 @@ impl Session {
         })
     }
 
-    /// The product file's text, for a benchmark.
-    pub(crate) fn product_text(&self) -> String {
-        self.opened().product
+    /// The product file's text with the query's assumptions, for a benchmark.
+    pub(crate) fn text(&self, query: &[(String, String)]) -> Result<String, SessionError> {
+        let text = self.product(query)?.to_string();
+        Product::parse(&text, "the product file with the page's assumptions")?;
+        Ok(text)
     }
 
     /// The fields of the product file as opened.

@@ -120,9 +120,11 @@ $("bench-start").addEventListener("click", async () => {
   $("bench-log").textContent = "Starting";
   running(true);
   await watch();
-  const answer = await post("/api/bench/start", { quick: $("quick").checked });
+  const answer = await post("/api/bench/start?" + query(), { quick: $("quick").checked });
   if (!answer.ok) { running(false); watching.close(); log(await answer.text()); }
 });
 $("bench-stop").addEventListener("click", () => { log("Stopping"); post("/api/bench/stop", {}); });
+// One that was started elsewhere, or before this page was opened anew.
+if ($("bench-start").disabled) { $("bench-log").textContent = "A benchmark is running"; running(true); watch(); }
 headline();
 links();

@@ -1,9 +1,12 @@
 //! A plan with every feature a report shows; no measurement behind it.
 
+use std::time::Duration;
+
 use breakeven_hardware::Usd;
-use breakeven_measurement::{Fraction, LevelName, RequestRate, Verdict};
+use breakeven_measurement::{Fraction, LevelName, RequestRate, Slo, Verdict};
 use breakeven_planner::plan::decision_plan::{
-    BreakEvenSpread, Flip, InformationValue, OptionOdds, Spread, TornadoBar, Uncertainty,
+    BreakEvenSpread, CostSpread, Flip, InformationValue, OptionOdds, Spread, TornadoBar, Uncertainty,
+    VolumeSpread,
 };
 use breakeven_planner::plan::*;
 
@@ -142,6 +145,12 @@ pub(crate) fn plan() -> Plan {
             real_weights: false,
             complete: true,
             slo: "TTFT p95 ≤ 2 s, TPOT p95 ≤ 100 ms".to_owned(),
+            slo_limits: Some(Slo {
+                ttft: Some(Duration::from_secs(2)),
+                tpot: Some(Duration::from_millis(100)),
+                e2e: None,
+                attainment: share(0.95),
+            }),
             levels: vec![
                 level(LevelName::Baseline, 0.36, 0.36, 1.0, 0.21),
                 level(LevelName::Expected, 0.84, 0.83, 0.981, 0.34),
@@ -273,6 +282,21 @@ fn uncertainty() -> Uncertainty {
             requests_per_month: Some(spread(2_400_000.0)),
             utilization: Some(spread(0.41)),
         }),
+        cost_by_volume: vec![CostSpread {
+            id: "self_host".to_owned(),
+            draws: 250,
+            points: (3..9)
+                .map(|power| {
+                    let usd = 10f64.powi(power) * 0.0003 + 292.0;
+                    VolumeSpread {
+                        requests_per_month: 10f64.powi(power),
+                        p5: usd * 0.8,
+                        p50: usd,
+                        p95: usd * 1.3,
+                    }
+                })
+                .collect(),
+        }],
         tornado: vec![TornadoBar {
             path: "fleet.usd_per_hour".to_owned(),
             low: 0.05,

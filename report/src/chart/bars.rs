@@ -1,11 +1,14 @@
 //! Charts of areas: cost per successful outcome stacked by line, and the load-duration curve with what is bought for it.
 
-use breakeven_planner::plan::{LineItem, Plan, fleet_plan::PurchaseKind};
-use plotters::prelude::*;
+use breakeven_planner::plan::{LineItem, OptionPlan, Plan, fleet_plan::PurchaseKind};
+use plotters::style::RGBColor;
 
+use super::{
+    Chart, Figures, OPTIONS_DRAWN,
+    frame::{Area, Frame, LARGEST, draw, key},
+};
 use crate::{
-    chart::{Chart, LARGEST, OPTIONS_DRAWN, finished, key},
-    format::money,
+    format::{ABSENT, money, percent},
     html::HtmlError,
     sureness::{moving, plain, signed},
 };
@@ -34,11 +37,8 @@ const LINES: [RGBColor; 17] = [
 const REPLICAS_DRAWN: usize = 600;
 const BAR: i32 = 62;
 
-/// A filled part of a bar: from, to, bottom, top, colour.
-type Area = (f64, f64, f64, f64, RGBColor);
-
 /// Cost per successful outcome of each option, stacked by line; `None` where none can be had.
-pub(crate) fn stacked(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
+pub(super) fn stacked(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
     let had: Vec<_> = plan
         .options
         .iter()
@@ -60,7 +60,7 @@ pub(crate) fn stacked(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
             // The plan's own split, on the scale of a successful outcome.
             let to = from + line.usd_per_month.to_f64() / option.usd_per_month.to_f64() * price;
             if to > from {
-                areas.push((from, to, top - 0.85, top - 0.4, color));
+                areas.push(Area { from, to, bottom: top - 0.85, top: top - 0.4, color });
                 if !used.contains(&line.line) {
                     used.push(line.line);
                 }
@@ -74,21 +74,28 @@ pub(crate) fn stacked(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
     let height = u32::try_from(90 + BAR * rows).unwrap_or(400);
     let legend = LineItem::ALL.into_iter().zip(LINES).filter(|(line, _)| used.contains(line));
     let legend = legend.map(|(line, color)| key(color, line.label())).collect();
-    let title = "Cost per successful outcome, by line";
-    let frame = Frame {
-        title,
-        x_label: "USD per successful outcome",
-        y_label: None,
-        x_format: &|value| breakeven_hardware::Usd::from_f64(*value).map(money).unwrap_or_default(),
-        height,
+    let mut frame = Frame::new("Cost per successful outcome, by line", "USD per successful outcome", None);
+    frame.x_format = &|value| breakeven_hardware::Usd::from_f64(*value).map(money).unwrap_or_default();
+    (frame.height, frame.areas, frame.labels) = (height, &areas, &labels);
+    let mut chart = draw(&frame, Some(legend), 0.0..widest * 1.02, -f64::from(rows)..0.0)?;
+    let used: Vec<_> = LineItem::ALL.into_iter().filter(|line| used.contains(line)).collect();
+    let row = |(option, price): &(&OptionPlan, f64)| {
+        let each = used.iter().map(|wanted| {
+            let line = option.lines.iter().find(|line| line.line == *wanted)?;
+            let usd = line.usd_per_month.to_f64() / option.usd_per_month.to_f64() * price;
+            breakeven_hardware::Usd::from_f64(usd).map(money)
+        });
+        let each = each.map(|usd| usd.unwrap_or_else(|| ABSENT.to_owned()));
+        std::iter::once(option.name.clone()).chain(each).collect()
     };
-    let svg = paint(&frame, 0.0..widest * 1.02, -f64::from(rows)..0.0, &areas, &labels)
-        .map_err(|what| HtmlError::Chart { title: title.to_owned(), what })?;
-    Ok(Some(finished(title, &svg, legend)))
+    let heads = std::iter::once("option").chain(used.iter().map(|line| line.label()));
+    chart.figures =
+        Some(Figures { heads: heads.map(str::to_owned).collect(), rows: had.iter().map(row).collect() });
+    Ok(Some(chart))
 }
 
 /// Replicas by the share of hours that need them, coloured by how they are paid; `None` without a fleet plan.
-pub(crate) fn load_duration(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
+pub(super) fn load_duration(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
     let Some(fleet) = plan.fleet_plan.as_ref().filter(|fleet| !fleet.load_duration.is_empty()) else {
         return Ok(None);
     };
@@ -113,8 +120,9 @@ pub(crate) fn load_duration(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
     let areas: Vec<Area> = points
         .iter()
         .map(|point| {
-            let low = f64::from(point.replica) - 1.0;
-            (0.0, point.hours_share.get(), low, low + height, color_of(point.bought))
+            let bottom = f64::from(point.replica) - 1.0;
+            let to = point.hours_share.get();
+            Area { from: 0.0, to, bottom, top: bottom + height, color: color_of(point.bought) }
         })
         .collect();
     let mut legend: Vec<_> = kinds
@@ -126,21 +134,23 @@ pub(crate) fn load_duration(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
         legend.push(key(color_of(None), "no price known"));
     }
     let title = "Load-duration curve and what is bought for it";
-    let frame = Frame {
-        title,
-        x_label: "share of the hours that need it",
-        y_label: Some("replica"),
-        x_format: &|value| crate::format::percent(Some(*value)),
-        height: 380,
-    };
+    let mut frame = Frame::new(title, "share of the hours that need it", Some("replica"));
+    frame.x_format = &|value| percent(Some(*value));
+    frame.y_format = &|value| format!("{value:.0}");
+    frame.areas = &areas;
     let most = fleet.load_duration.iter().map(|point| f64::from(point.replica)).fold(1.0, f64::max);
-    let svg = paint(&frame, 0.0..1.0, 0.0..most + height, &areas, &[])
-        .map_err(|what| HtmlError::Chart { title: title.to_owned(), what })?;
-    Ok(Some(finished(title, &svg, legend)))
+    let mut chart = draw(&frame, Some(legend), 0.0..1.0, 0.0..most + height)?;
+    let rows = points.iter().map(|point| {
+        let bought = point.bought.map_or("no price known", PurchaseKind::label);
+        vec![point.replica.to_string(), percent(Some(point.hours_share.get())), bought.to_owned()]
+    });
+    let heads = ["replica", "share of the hours that need it", "bought"].map(str::to_owned).to_vec();
+    chart.figures = Some(Figures { heads, rows: rows.collect() });
+    Ok(Some(chart))
 }
 
 /// How far each uncertain input moves the choice's lead, one at a time, widest first; `None` where none does.
-pub(crate) fn tornado(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
+pub(super) fn tornado(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
     let bars: Vec<_> = plan.uncertainty.iter().flat_map(moving).take(OPTIONS_DRAWN).collect();
     let ends = || bars.iter().flat_map(|bar| [bar.saves_per_success_at_low, bar.saves_per_success_at_high]);
     let (left, right) = (ends().fold(0.0, f64::min), ends().fold(0.0, f64::max));
@@ -156,76 +166,18 @@ pub(crate) fn tornado(plan: &Plan) -> Result<Option<Chart>, HtmlError> {
         let (a, b) = (bar.saves_per_success_at_low, bar.saves_per_success_at_high);
         let (from, to) = (a.min(b), a.max(b));
         // Left of zero another option wins.
-        areas.push((from.min(0.0), to.min(0.0), top - 0.85, top - 0.4, loses));
-        areas.push((from.max(0.0), to.max(0.0), top - 0.85, top - 0.4, wins));
+        for (from, to, color) in [(from.min(0.0), to.min(0.0), loses), (from.max(0.0), to.max(0.0), wins)] {
+            areas.push(Area { from, to, bottom: top - 0.85, top: top - 0.4, color });
+        }
         labels.push((left, top - 0.05, format!("{}: {} to {}", bar.path, plain(bar.low), plain(bar.high))));
     }
     let rows = i32::try_from(bars.len()).unwrap_or(1);
     let legend = vec![key(wins, "the choice wins"), key(loses, "another option wins")];
     let title = "Lead of the choice, one input at a time";
-    let frame = Frame {
-        title,
-        x_label: "USD saved per successful outcome against the next",
-        y_label: None,
-        x_format: &|value| signed(*value),
-        height: u32::try_from(90 + BAR * rows).unwrap_or(400),
-    };
-    let svg = paint(&frame, left - room..right + room, -f64::from(rows)..0.0, &areas, &labels)
-        .map_err(|what| HtmlError::Chart { title: title.to_owned(), what })?;
-    Ok(Some(finished(title, &svg, legend)))
-}
-
-struct Frame<'a> {
-    title: &'a str,
-    x_label: &'a str,
-    /// Label of the upright axis; without one the axis is not drawn.
-    y_label: Option<&'a str>,
-    x_format: &'a dyn Fn(&f64) -> String,
-    height: u32,
-}
-
-fn paint(
-    frame: &Frame<'_>,
-    x: std::ops::Range<f64>,
-    y: std::ops::Range<f64>,
-    areas: &[Area],
-    labels: &[(f64, f64, String)],
-) -> Result<String, String> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (760, frame.height)).into_drawing_area();
-        let mut chart = ChartBuilder::on(&root)
-            .margin(10)
-            .margin_right(60)
-            .x_label_area_size(52)
-            .y_label_area_size(if frame.y_label.is_some() { 70 } else { 4 })
-            .build_cartesian_2d(x, y)
-            .map_err(|error| error.to_string())?;
-        let mut mesh = chart.configure_mesh();
-        mesh.light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.15))
-            .x_desc(frame.x_label)
-            .x_labels(6)
-            .x_label_formatter(&frame.x_format)
-            .label_style(("sans-serif", 17))
-            .axis_desc_style(("sans-serif", 18));
-        match frame.y_label {
-            Some(label) => {
-                mesh.y_desc(label).y_labels(6).y_label_formatter(&|value: &f64| format!("{value:.0}"))
-            }
-            None => mesh.disable_y_axis().disable_y_mesh(),
-        };
-        mesh.draw().map_err(|error| error.to_string())?;
-        let drawn = areas.iter().map(|(from, to, low, high, color)| {
-            Rectangle::new([(*from, *low), (*to, *high)], color.filled())
-        });
-        chart.draw_series(drawn).map_err(|error| error.to_string())?;
-        let written = labels.iter().map(|(x, y, text)| {
-            EmptyElement::at((*x, *y)) + Text::new(text.clone(), (4, 0), ("sans-serif", 17))
-        });
-        chart.draw_series(written).map_err(|error| error.to_string())?;
-        root.present().map_err(|error| error.to_string())?;
-    }
-    debug_assert!(!frame.title.is_empty(), "every chart has a name");
-    Ok(svg)
+    let mut frame = Frame::new(title, "USD saved per successful outcome against the next", None);
+    frame.x_format = &|value| signed(*value);
+    frame.height = u32::try_from(90 + BAR * rows).unwrap_or(400);
+    (frame.areas, frame.labels) = (&areas, &labels);
+    // The page's table of the same name has the figures.
+    draw(&frame, Some(legend), left - room..right + room, -f64::from(rows)..0.0).map(Some)
 }
