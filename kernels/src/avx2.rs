@@ -107,8 +107,8 @@ fn halves<F: Format, const T: usize, const H: usize>(
                 let lines: [__m256i; H] = std::array::from_fn(|h| load(line, half(h)));
                 if F::LINES == 8 {
                     let sizes = lines.map(|line| _mm256_abs_epi8(line));
-                    for t in 0..T {
-                        let values = four(values[t], 4 * j);
+                    for (t, values) in values.iter().enumerate() {
+                        let values = four(values, 4 * j);
                         for h in 0..H {
                             let signed = _mm256_sign_epi8(values, lines[h]);
                             let pairs = _mm256_maddubs_epi16(sizes[h], signed);
@@ -131,8 +131,8 @@ fn halves<F: Format, const T: usize, const H: usize>(
                         high[h] = _mm256_or_si256(high[h], _mm256_and_si256(second, upper_bits));
                     }
                 }
-                for t in 0..T {
-                    let (first, second) = (four(values[t], 4 * j), four(values[t], BLOCK / 2 + 4 * j));
+                for (t, values) in values.iter().enumerate() {
+                    let (first, second) = (four(values, 4 * j), four(values, BLOCK / 2 + 4 * j));
                     for h in 0..H {
                         let pairs = _mm256_maddubs_epi16(low[h], first);
                         let second_pairs = _mm256_maddubs_epi16(high[h], second);

@@ -28,6 +28,7 @@ const INPUTS: u64 = 300;
 /// left is the test program itself. A length or dimension taken at its word would be gigabytes.
 const MOST_RESIDENT: u64 = 400 << 20;
 /// Most address space: memory that was asked for and never touched is not resident.
+#[cfg(unix)]
 const MOST_ADDRESSES: u64 = 8 << 30;
 
 /// Peak of the resident memory; `None` where the system does not say.
@@ -39,8 +40,11 @@ fn most_resident() -> Option<u64> {
 
 /// From here on an allocation that takes the process beyond [`MOST_ADDRESSES`] ends it.
 fn bound_addresses() {
-    use nix::sys::resource::{Resource, setrlimit};
-    setrlimit(Resource::RLIMIT_AS, MOST_ADDRESSES, MOST_ADDRESSES).unwrap();
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{Resource, setrlimit};
+        setrlimit(Resource::RLIMIT_AS, MOST_ADDRESSES, MOST_ADDRESSES).unwrap();
+    }
 }
 
 /// Pieces that readers of sizes, JSON and templates stumble over.
