@@ -498,9 +498,10 @@ fn a_benchmark_is_started_from_the_page_and_watched_to_its_end() {
         browser.until("document.body.dataset.milliseconds").await;
         let second = Browser::open(390).await;
         browser.client.find(Locator::Css("#bench-start")).await.unwrap().click().await.unwrap();
+        let log = "document.getElementById('bench-log').textContent";
+        browser.until(&format!("{log}.includes('\\n')")).await;
         // A page opened meanwhile follows the same run.
         second.client.goto(&address).await.unwrap();
-        let log = "document.getElementById('bench-log').textContent";
         browser.until_within(Duration::from_secs(60), &format!("{log}.includes('expected:')")).await;
         browser.until("document.getElementById('bench-progress').value > 0").await;
         browser.picture("ui-bench-1280").await;
