@@ -2,6 +2,7 @@
 
 pub mod decision_plan;
 pub mod fleet_plan;
+pub mod workflow_plan;
 
 use breakeven_hardware::{Usd, sheet::Term};
 use breakeven_measurement::{Fraction, Headline, LevelName, RequestRate, Verdict};
@@ -130,6 +131,9 @@ pub struct Plan {
     /// What the bills are computed from; absent in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_basis: Option<crate::basis::CostBasis>,
+    /// What a request does, for our own replicas and for managed APIs; empty without a `[[stage]]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workflow: Vec<workflow_plan::WorkflowPlan>,
 }
 
 /// What was measured, in a reader's terms.
@@ -189,12 +193,13 @@ pub struct LevelSummary {
     pub headlines: Vec<Headline>,
 }
 
-/// The product's traffic.
+/// The product's traffic. With `[[stage]]`, rates count requests as they were measured: a call of other lengths is as many of them as its
+/// tokens take time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TrafficSummary {
     /// Requests a month, retries not included.
     pub requests_per_month: f64,
-    /// Attempts a month, retries included: what the target sees.
+    /// Attempts a month, retries included: what the target sees. With `[[stage]]`, all calls of our own model.
     pub attempts_per_month: f64,
     /// Mean attempts per second.
     pub mean_rate: RequestRate,

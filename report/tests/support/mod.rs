@@ -238,6 +238,7 @@ pub(crate) fn plan() -> Plan {
             .collect(),
         warnings: vec!["the design rate is above the highest valid level".to_owned()],
         cost_basis: None,
+        workflow: Vec::new(),
     }
 }
 
