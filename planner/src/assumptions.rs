@@ -32,6 +32,12 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
         typed("fleet.scale_up_lag", format!("{} s", fleet.scale_up_lag.0.as_secs_f64()), None),
         typed("fleet.term", fleet.term.to_string(), None),
     ];
+    for (path, price) in [
+        ("success.value_usd_per_success", product.success.value_usd_per_success),
+        ("success.value_usd_per_escalated_success", product.success.value_usd_per_escalated_success),
+    ] {
+        list.extend(price.map(|price| typed(path, crate::decision::dollars(price.0), None)));
+    }
     if let Some(price) = fleet.usd_per_hour {
         let value = format!("{} an hour", crate::decision::dollars(price.0));
         list.push(typed("fleet.usd_per_hour", value, fleet.usd_per_hour_note.as_deref()));

@@ -1,6 +1,7 @@
 //! The plan: what the planner concluded, with every number's origin. The report renders it and computes nothing.
 
 pub mod decision_plan;
+pub mod economics;
 pub mod fleet_plan;
 pub mod workflow_plan;
 
@@ -289,6 +290,10 @@ pub struct OptionPlan {
     pub usd_per_busy_hour: Option<Usd>,
     /// Inference cost alone over generated tokens, in USD per million output tokens.
     pub usd_per_million_output_tokens: Option<Usd>,
+    /// What one request, one success and one resolved ticket come to; what the product does not give is not in it. Empty where the
+    /// option cannot be had, and in plans of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unit_economics: Vec<economics::UnitFigure>,
 }
 
 /// What kind of option.

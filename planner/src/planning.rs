@@ -446,7 +446,7 @@ fn option_plan(
         let busy = mean.per_second() / capacity.per_second() * crate::traffic::HOURS_PER_MONTH;
         usd_per_hour.times(paid).per(decimal(busy))
     });
-    OptionPlan {
+    let mut option = OptionPlan {
         id: id.to_owned(),
         name: name.to_owned(),
         kind: model.kind(requests),
@@ -461,7 +461,10 @@ fn option_plan(
             .times(rust_decimal::Decimal::from(1_000_000))
             .per(output_tokens),
         lines,
-    }
+        unit_economics: Vec::new(),
+    };
+    option.unit_economics = crate::economics::figures(&option, model, requests);
+    option
 }
 
 /// An option that cannot be had: named with its reason, costed at nothing.
@@ -495,6 +498,7 @@ fn infeasible(id: &str, name: &str, reason: &str, product: &Product) -> OptionPl
         usd_per_month_interval: None,
         usd_per_busy_hour: None,
         usd_per_million_output_tokens: None,
+        unit_economics: Vec::new(),
     }
 }
 

@@ -227,7 +227,7 @@ fn a_number_explains_itself_down_to_stage_visits_and_price() {
         "{text}"
     );
     let text = explain(&json, "workflow.api.stages.answer.visits").unwrap();
-    assert!(text.contains("from check = 0.15"), "{text}");
+    assert!(text.contains("from check = 0.1485"), "{text}");
 }
 
 /// The error of a product file with one piece of the worked example replaced.

@@ -5,6 +5,7 @@ mod bars;
 mod chart;
 pub mod comparison;
 pub mod difference;
+mod economics;
 pub mod focus;
 pub mod format;
 pub mod html;

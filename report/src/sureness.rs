@@ -1,6 +1,5 @@
 //! How sure the answer is, as tables: odds, budget, what moves it, the conditions it was tried under, the months ahead, who pays.
 
-use breakeven_hardware::Usd;
 use breakeven_measurement::{Headline, Metric, headline::Span, metric::Unit};
 use breakeven_planner::plan::{
     Plan,
@@ -8,7 +7,7 @@ use breakeven_planner::plan::{
 };
 use serde::Serialize;
 
-use crate::format::{ABSENT, money, percent, rate, seconds, volume};
+use crate::format::{ABSENT, dollars, money, percent, rate, seconds, volume};
 
 /// Rows of tables that are sorted by what matters.
 const MOST_ROWS: usize = 8;
@@ -22,7 +21,7 @@ pub(crate) struct TableView {
 }
 
 impl TableView {
-    fn new(title: &str, heads: &[&str], rows: Vec<Vec<String>>) -> Option<Self> {
+    pub(crate) fn new(title: &str, heads: &[&str], rows: Vec<Vec<String>>) -> Option<Self> {
         let heads = heads.iter().map(|head| (*head).to_owned()).collect();
         (!rows.is_empty()).then(|| Self { title: title.to_owned(), heads, rows })
     }
@@ -58,10 +57,6 @@ pub(crate) fn odds_of_choice(plan: &Plan) -> Option<String> {
     let over =
         if uncertainty.months > 1 { format!(" over {} months", uncertainty.months) } else { String::new() };
     Some(format!("cheapest in {} of {} draws{over}", percent(Some(option.p_cheapest)), uncertainty.draws))
-}
-
-fn dollars(value: f64) -> String {
-    Usd::from_f64(value).map_or_else(|| ABSENT.to_owned(), money)
 }
 
 /// What is printed of a level's intervals: the figures that decide, as the benchmark prints them.

@@ -58,6 +58,10 @@ pub fn render(plan: &Plan, width: usize, color: bool) -> String {
             Style::Plain,
         );
     }
+    for table in &view.economics {
+        page.section(&table.title);
+        page.text_table(table);
+    }
     let (wide, narrow): (Vec<_>, Vec<_>) = view.tables.iter().partition(|table| table.heads.len() > WIDEST);
     for table in narrow {
         page.section(&table.title);

@@ -65,7 +65,7 @@ pub(crate) fn bought(
     let usd_per_month: Usd = lines.iter().map(|l| l.usd_per_month).sum();
     let model_calls = purchase.usd_per_month;
     let output_tokens = decimal(requests * model.mean_output_tokens());
-    OptionPlan {
+    let mut option = OptionPlan {
         id,
         name,
         kind: kind(purchase, &from),
@@ -78,7 +78,10 @@ pub(crate) fn bought(
         usd_per_busy_hour: None,
         usd_per_million_output_tokens: model_calls.times(Decimal::from(1_000_000)).per(output_tokens),
         lines,
-    }
+        unit_economics: Vec::new(),
+    };
+    option.unit_economics = crate::economics::figures(&option, &model, requests);
+    option
 }
 
 fn layers_from(purchase: &PurchasePlan) -> Provenance {

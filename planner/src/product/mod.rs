@@ -184,6 +184,10 @@ pub struct Success {
     /// Extra attempts per request. With `[[stage]]`: for each attempt of the stages, beside the retries that they make themselves.
     #[serde(default)]
     pub retries_per_request: NonNegative,
+    /// What a request that succeeds is worth, for the margin.
+    pub value_usd_per_success: Option<Price>,
+    /// What a request is worth that an escalation brings to `success`; nothing where left out.
+    pub value_usd_per_escalated_success: Option<Price>,
 }
 
 /// `[fleet]`.

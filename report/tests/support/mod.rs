@@ -71,6 +71,7 @@ fn api(id: &str, name: &str, inference: &str, total: &str, infeasible: Option<&s
         usd_per_month_interval: None,
         usd_per_busy_hour: None,
         usd_per_million_output_tokens: Some(usd("0.4")),
+        unit_economics: Vec::new(),
     }
 }
 
@@ -129,6 +130,7 @@ pub(crate) fn plan() -> Plan {
         usd_per_month_interval: Some((usd("1396"), usd("1688"))),
         usd_per_busy_hour: Some(usd("0.61")),
         usd_per_million_output_tokens: Some(usd("12.1666")),
+        unit_economics: Vec::new(),
     };
     Plan {
         format: FORMAT.to_owned(),
