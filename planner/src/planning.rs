@@ -234,7 +234,7 @@ pub fn plan(
         assumptions: assumptions(product),
         warnings,
         cost_basis: Some(cost_basis),
-        workflow: crate::workflow::summary::workflows(&loads),
+        workflow: crate::workflow::summary::workflows(&loads, &measurement.run_id),
     })
 }
 

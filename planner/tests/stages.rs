@@ -230,6 +230,31 @@ fn a_number_explains_itself_down_to_stage_visits_and_price() {
     assert!(text.contains("from check = 0.1485"), "{text}");
 }
 
+#[test]
+fn latency_runs_along_the_paths_where_every_stage_says_its_time() {
+    let stages = "[[stage]]\nid = \"look\"\nkind = \"tool\"\nusd_per_call = 0\nlatency = { median = \"2 s\" }\n\
+                  branches = [{ to = \"success\", probability = 0.25 }, { to = \"answer\" }]\n\
+                  [[stage]]\nid = \"answer\"\nkind = \"model_call\"\nmodel = \"option\"\nbranches = [{ to = \"success\" }]\n";
+    let plan = plan_of(1e6, 4.0, &format!("{BASE}{stages}"));
+    let [own, api] = plan.workflow.as_slice() else { panic!("{:?}", plan.workflow) };
+    // Every measured request took 0.9 s; nobody measured the API.
+    let found = own.latency.as_ref().unwrap();
+    assert!((found.mean_seconds - (2.0 + 0.75 * 0.9)).abs() < 0.02, "{found:?}");
+    for quantile in [found.p50_seconds, found.p90_seconds, found.p99_seconds] {
+        assert!((quantile - 2.9).abs() < 0.005, "{found:?}");
+    }
+    assert_eq!(api.latency, None);
+    let json = serde_json::to_value(&plan).unwrap();
+    let text = explain(&json, "workflow.self_host.latency.p90_seconds").unwrap();
+    assert!(text.contains("measured in run run-test") && text.contains("stage.look.latency"), "{text}");
+    let typed =
+        stages.replace("model = \"option\"\n", "model = \"option\"\nlatency = { median = \"4 s\" }\n");
+    let plan = plan_of(1e6, 4.0, &format!("{BASE}{typed}"));
+    for workflow in &plan.workflow {
+        assert!((workflow.latency.as_ref().unwrap().p50_seconds - 6.0).abs() < 1e-9, "{workflow:?}");
+    }
+}
+
 /// The error of a product file with one piece of the worked example replaced.
 fn refused(from: &str, to: &str) -> String {
     assert!(WORKED.contains(from), "the example lost `{from}`");

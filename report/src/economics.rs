@@ -9,12 +9,12 @@ use breakeven_planner::{
 };
 
 use crate::{
-    format::{ABSENT, amount, dollars, money, percent},
+    format::{ABSENT, amount, dollars, money, percent, seconds},
     sureness::TableView,
 };
 
-/// Options beside one another in one table: what a terminal has room for.
-const SIDE_BY_SIDE: usize = 4;
+/// Title of the table whose columns are options.
+pub(crate) const UNITS: &str = "Unit economics";
 
 /// The tables, workflow first; none where the plan has no such figures.
 pub(crate) fn tables(plan: &Plan) -> Vec<TableView> {
@@ -46,6 +46,14 @@ fn stages(workflow: &WorkflowPlan, alike: bool) -> Option<TableView> {
         percent(Some(workflow.failure)),
         amount(workflow.attempts),
     );
+    let title = match &workflow.latency {
+        Some(found) => format!(
+            "{title}; {} in the median and {} in 95 % until its end or a person",
+            seconds(Some(found.p50_seconds)),
+            seconds(Some(found.p95_seconds))
+        ),
+        None => title,
+    };
     let row = |stage: &StagePlan| {
         let retries = stage.infrastructure_retries + stage.product_retries;
         let usd = stage.usd.zip(stage.retried_usd).map(|(first, retried)| dollars(first + retried));
@@ -63,7 +71,7 @@ fn stages(workflow: &WorkflowPlan, alike: bool) -> Option<TableView> {
 }
 
 /// One row a figure, one column an option; a figure that no option has is no row.
-fn units(plan: &Plan) -> Vec<TableView> {
+fn units(plan: &Plan) -> Option<TableView> {
     let had: Vec<_> = plan.options.iter().filter(|option| !option.unit_economics.is_empty()).collect();
     let mut ids: Vec<(&str, &str)> = Vec::new();
     for figure in had.iter().flat_map(|option| &option.unit_economics) {
@@ -71,23 +79,16 @@ fn units(plan: &Plan) -> Vec<TableView> {
             ids.push((&figure.id, &figure.label));
         }
     }
-    let parts = had.len().div_ceil(SIDE_BY_SIDE);
-    had.chunks(SIDE_BY_SIDE)
-        .enumerate()
-        .filter_map(|(index, options)| {
-            let mut heads = vec!["per unit"];
-            heads.extend(options.iter().map(|option| option.name.as_str()));
-            let rows = ids.iter().map(|(id, label)| {
-                let cells = options.iter().map(|option| {
-                    let figure = option.unit_economics.iter().find(|figure| figure.id == *id);
-                    figure.map_or_else(|| ABSENT.to_owned(), quantity)
-                });
-                std::iter::once((*label).to_owned()).chain(cells).collect()
-            });
-            let part = if parts > 1 { format!(" ({} of {parts})", index + 1) } else { String::new() };
-            TableView::new(&format!("Unit economics{part}"), &heads, rows.collect())
-        })
-        .collect()
+    let mut heads = vec!["per unit"];
+    heads.extend(had.iter().map(|option| option.name.as_str()));
+    let rows = ids.iter().map(|(id, label)| {
+        let cells = had.iter().map(|option| {
+            let figure = option.unit_economics.iter().find(|figure| figure.id == *id);
+            figure.map_or_else(|| ABSENT.to_owned(), quantity)
+        });
+        std::iter::once((*label).to_owned()).chain(cells).collect()
+    });
+    TableView::new(UNITS, &heads, rows.collect())
 }
 
 fn quantity(figure: &UnitFigure) -> String {

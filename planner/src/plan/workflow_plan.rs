@@ -26,7 +26,31 @@ pub struct WorkflowPlan {
     pub measured_requests: f64,
     /// A person's minutes on a request.
     pub human_minutes: f64,
+    /// Time of a request until its end or the first person; absent where a stage does not say how long its calls take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<JourneyLatency>,
     /// Where it comes from.
+    pub from: Provenance,
+}
+
+/// Seconds along the paths, by seeded journeys one by one; percentiles are nearest rank.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct JourneyLatency {
+    /// How many journeys.
+    pub journeys: u64,
+    /// Seed of their draws.
+    pub seed: u64,
+    /// Mean, seconds.
+    pub mean_seconds: f64,
+    /// Median, seconds.
+    pub p50_seconds: f64,
+    /// 90 % quantile, seconds.
+    pub p90_seconds: f64,
+    /// 95 % quantile, seconds.
+    pub p95_seconds: f64,
+    /// 99 % quantile, seconds.
+    pub p99_seconds: f64,
+    /// Where the stages' times come from.
     pub from: Provenance,
 }
 

@@ -94,7 +94,10 @@ pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<P
         let name = table.map_or_else(String::new, |table| format!("stage `{}`", table.id));
         PlanError::Stage(format!("{}: {}", place.unwrap_or(&name), refused.message))
     };
-    let own = of_kind(OnlyFor::SelfHost).map_err(place)?;
+    let mut own = of_kind(OnlyFor::SelfHost).map_err(place)?;
+    if let Some(latency) = super::latency::measured(sheets.measurement) {
+        own.0.measured_latency(latency);
+    }
     let api = of_kind(OnlyFor::Api).map_err(place)?;
     let mut entries = Vec::new();
     for (index, table) in product.stages.iter().enumerate() {

@@ -85,6 +85,8 @@ pub struct Stage {
     pub usd_per_minute: f64,
     /// Seconds of an attempt.
     pub latency: Option<Quantiles>,
+    /// Whether those are the measurement's.
+    pub latency_measured: bool,
     /// Seconds before the first retry, and the most that doubling leads to.
     pub backoff_seconds: (f64, f64),
     /// Where visits lead, failed ones included; the probabilities sum to 1.
@@ -191,6 +193,16 @@ impl Workflow {
     /// Its stages, in the order of the file; a request begins at the first.
     pub fn stages(&self) -> &[Stage] {
         &self.stages
+    }
+
+    /// Gives calls of the option's model the time of a measured request, where their stage says none and they are as long as the
+    /// product's segments.
+    pub(crate) fn measured_latency(&mut self, latency: Quantiles) {
+        let untimed = |stage: &&mut Stage| stage.option && stage.of_segments && stage.latency.is_none();
+        for stage in self.stages.iter_mut().filter(untimed) {
+            stage.latency = Some(latency);
+            stage.latency_measured = true;
+        }
     }
 
     fn leads(&self, from: usize, to: usize) -> bool {
@@ -414,6 +426,7 @@ fn stage_of(
         minutes: table.minutes_per_visit.map_or(0.0, crate::product::NonNegative::get),
         usd_per_minute: table.loaded_usd_per_hour.map_or(0.0, |price| price.0.to_f64() / MINUTES_AN_HOUR),
         latency: table.latency.map(|latency| latency.0),
+        latency_measured: false,
         backoff_seconds: backoff,
         exits,
     })

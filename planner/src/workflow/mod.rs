@@ -9,6 +9,7 @@
 //! | [`linear`] | a small system of linear equations |
 //! | `load` | what a request asks of the model under comparison, in the terms of capacity and bills |
 //! | `bill` | what the other stages cost, as entries of the bill |
+//! | `latency` | the journeys' times in the plan |
 //! | `summary` | the workflow as the plan shows it |
 
 pub mod attempts;
@@ -16,6 +17,7 @@ pub(crate) mod bill;
 pub mod chain;
 pub mod graph;
 pub mod journeys;
+pub(crate) mod latency;
 pub mod linear;
 pub(crate) mod load;
 pub(crate) mod summary;

@@ -12,12 +12,15 @@ use crate::{
 const SAME_LENGTH: f64 = 0.05;
 
 /// One workflow a kind of option; none without stages.
-pub(crate) fn workflows(loads: &Loads) -> Vec<WorkflowPlan> {
+pub(crate) fn workflows(loads: &Loads, run_id: &str) -> Vec<WorkflowPlan> {
     let kinds = [("self_host", &loads.own), ("api", &loads.api)];
-    kinds.into_iter().filter_map(|(id, load)| Some(workflow(id, load, load.workflow.as_ref()?))).collect()
+    kinds
+        .into_iter()
+        .filter_map(|(id, load)| Some(workflow(id, load, load.workflow.as_ref()?, run_id)))
+        .collect()
 }
 
-fn workflow(id: &str, load: &Load, solved: &Solved) -> WorkflowPlan {
+fn workflow(id: &str, load: &Load, solved: &Solved, run_id: &str) -> WorkflowPlan {
     let Solved { workflow, expected, from } = solved;
     let stages = workflow.stages().iter().zip(&expected.stages).enumerate();
     WorkflowPlan {
@@ -47,6 +50,7 @@ fn workflow(id: &str, load: &Load, solved: &Solved) -> WorkflowPlan {
         attempts: load.attempts,
         measured_requests: load.in_all(),
         human_minutes: expected.minutes(),
+        latency: super::latency::of(workflow, run_id),
         from: from.clone(),
     }
 }
