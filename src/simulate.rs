@@ -11,6 +11,7 @@ use breakeven_planner::{
     step_fit::StepFit,
     step_model::StepModel,
     traffic::{Week, mean_rate},
+    workflow::measured_requests,
 };
 use breakeven_report::format::{percent, seconds};
 use clap::{Args, ValueEnum};
@@ -114,7 +115,9 @@ pub(crate) fn simulate(arguments: &SimulateArguments) -> Result<Answer> {
     let measurement = file::read(&arguments.measurement)?;
     let replica = replica(arguments, &product, &measurement)?;
     let week = Week::of(&product);
-    let typed = product.traffic.requests_per_month.get();
+    // With stages, each request is so many of the measured ones.
+    let attempts = measured_requests(&product, &measurement).unwrap_or(1.0);
+    let typed = product.traffic.requests_per_month.get() * attempts;
     let mean = match arguments.rate {
         Some(rate) => rate,
         None => match mean_rate(typed, product.success.retries_per_request.get()) {

@@ -2,7 +2,10 @@
 
 use breakeven_hardware::api_limits::PeakMinute;
 
-use crate::{plan::Assumption, product::Product};
+use crate::{
+    plan::Assumption,
+    product::{OnlyFor, Product, stage::StageTable},
+};
 
 /// For listing limits, whatever the traffic.
 const NO_TRAFFIC: PeakMinute = PeakMinute { requests: 0.0, input_tokens: 0.0, output_tokens: 0.0 };
@@ -29,6 +32,12 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
         typed("fleet.scale_up_lag", format!("{} s", fleet.scale_up_lag.0.as_secs_f64()), None),
         typed("fleet.term", fleet.term.to_string(), None),
     ];
+    for (path, price) in [
+        ("success.value_usd_per_success", product.success.value_usd_per_success),
+        ("success.value_usd_per_escalated_success", product.success.value_usd_per_escalated_success),
+    ] {
+        list.extend(price.map(|price| typed(path, crate::decision::dollars(price.0), None)));
+    }
     if let Some(price) = fleet.usd_per_hour {
         let value = format!("{} an hour", crate::decision::dollars(price.0));
         list.push(typed("fleet.usd_per_hour", value, fleet.usd_per_hour_note.as_deref()));
@@ -81,7 +90,16 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
             ..typed(&format!("{path}.tokens_ratio"), ratio.to_string(), note)
         });
     }
-    for (index, cost) in product.costs.iter().enumerate() {
+    list.extend(
+        product
+            .stages
+            .iter()
+            .map(|stage| typed(&format!("stage.{}", stage.id), stage_in_words(stage), stage.note.as_deref())),
+    );
+    // What the stages come to is no assumption of its own.
+    let of_stage =
+        |cost: &crate::product::CostEntry| cost.worked.as_ref().is_some_and(|worked| worked.of_stage);
+    for (index, cost) in product.costs.iter().enumerate().filter(|(_, cost)| !of_stage(cost)) {
         let parts = [
             cost.usd_per_month.map(|p| format!("{} a month", crate::decision::dollars(p.0))),
             cost.usd_per_request.map(|p| format!("{} a request", crate::decision::dollars(p.0))),
@@ -92,4 +110,48 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
         list.push(typed(&cost.path(index), value, cost.note.as_deref()));
     }
     list
+}
+
+/// A stage in one line.
+fn stage_in_words(stage: &StageTable) -> String {
+    let mut parts = vec![stage.kind.label().to_owned()];
+    if let Some(model) = &stage.model {
+        parts.push(format!("model {model}"));
+    }
+    if (stage.calls_per_visit.get() - 1.0).abs() > 0.0 {
+        parts.push(format!("{} calls a visit", stage.calls_per_visit.get()));
+    }
+    if let (Some(input), Some(output)) = (stage.input_tokens, stage.output_tokens) {
+        parts.push(format!("{:.0} + {:.0} tokens a call", input.mean(), output.mean()));
+    }
+    for (price, of) in [
+        (stage.usd_per_call, "a call"),
+        (stage.usd_per_million_input_tokens, "a million prompt tokens"),
+        (stage.usd_per_million_output_tokens, "a million answer tokens"),
+        (stage.loaded_usd_per_hour, "an hour"),
+    ] {
+        parts.extend(price.map(|price| format!("{} {of}", crate::decision::dollars(price.0))));
+    }
+    parts.extend(stage.minutes_per_visit.map(|minutes| format!("{} minutes a visit", minutes.get())));
+    if let Some(retries) = &stage.retries {
+        parts.push(format!(
+            "{} of attempts fail by infrastructure and {} by product, {} retries at most, prompts x {}",
+            retries.infrastructure,
+            retries.product,
+            retries.most,
+            retries.retried_prompt_ratio.get()
+        ));
+    }
+    let branches = stage.branches.iter().map(|branch| {
+        let share = branch.probability.map_or_else(|| "the rest".to_owned(), |p| p.to_string());
+        let only = match branch.only {
+            None => "",
+            Some(OnlyFor::SelfHost) => " (self_host)",
+            Some(OnlyFor::Api) => " (api)",
+        };
+        format!("{share} to {}{only}", branch.to)
+    });
+    parts.push(branches.collect::<Vec<_>>().join(", "));
+    parts.extend(stage.on_failure.as_ref().map(|to| format!("failed calls to {to}")));
+    parts.join("; ")
 }

@@ -37,6 +37,9 @@ pub struct CostBasis {
     pub options: Vec<OptionBasis>,
     /// What the product file types for the lines.
     pub typed: Vec<TypedCost>,
+    /// Attempts that the stages make a request, in requests as they were measured; absent without a `[[stage]]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts_per_request: Option<f64>,
 }
 
 /// One traffic segment.
@@ -98,7 +101,7 @@ pub enum SupplyBasis {
         /// Tokens of the same text in its tokenizer, over ours.
         tokens_ratio: f64,
     },
-    /// No closed formula: owned hardware, whose energy follows the hours.
+    /// No closed formula: owned hardware, whose energy follows the hours, and workflows, whose calls are a chain's.
     Other,
 }
 
@@ -162,12 +165,14 @@ impl CostBasis {
                 })
                 .collect(),
             typed: product.costs.iter().enumerate().map(|(index, cost)| typed(index, cost)).collect(),
+            attempts_per_request: product.loads.as_ref().map(|loads| loads.own.in_all()),
         }
     }
 
     /// Mean attempts per second at a volume.
     pub fn mean_rate(&self, requests: f64) -> f64 {
-        requests * (1.0 + self.retries_per_request) / (self.hours_per_month * 3_600.0)
+        let attempts = self.attempts_per_request.unwrap_or(1.0);
+        requests * attempts * (1.0 + self.retries_per_request) / (self.hours_per_month * 3_600.0)
     }
 
     /// Each segment's share of requests.
@@ -273,6 +278,9 @@ pub fn kind_name(kind: &OptionKind) -> &'static str {
 }
 
 fn supply_of(model: &CostModel<'_>, segments: &[breakeven_measurement::Segment]) -> SupplyBasis {
+    if model.load.workflow.is_some() {
+        return SupplyBasis::Other;
+    }
     match &model.supply {
         Supply::SelfHost { owned: Some(_), .. } => SupplyBasis::Other,
         Supply::SelfHost { capacity, usd_per_hour, .. } => SupplyBasis::Replicas {

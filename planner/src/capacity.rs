@@ -42,6 +42,9 @@ pub enum PlanError {
     /// A split of the bill that names what the product has not.
     #[error("{0}")]
     Allocation(String),
+    /// A stage of the workflow that cannot be priced.
+    #[error("{0}")]
+    Stage(String),
     /// A number left the range of its type.
     #[error("{what} is out of range: {value}; check the traffic and prices in the product file")]
     OutOfRange {

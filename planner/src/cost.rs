@@ -16,20 +16,25 @@ use crate::{
     plan::{CostLine, Input, LineItem, OptionKind, Provenance},
     product::{OnlyFor, Product, ProvisionedTable},
     traffic::{HOURS, HOURS_PER_MONTH, Week, mean_rate},
+    workflow::load::Load,
 };
+
+/// Digits behind the point of a workflow's lines.
+const LINE_DIGITS: u32 = 12;
 
 /// One option, ready to be costed at any volume.
 #[derive(Debug, Clone)]
 pub(crate) struct CostModel<'a> {
     pub(crate) product: &'a Product,
     pub(crate) week: &'a Week,
-    pub(crate) tokens: &'a [SegmentTokens],
+    /// What a request asks of the option's model.
+    pub(crate) load: &'a Load,
     pub(crate) success: Fraction,
     pub(crate) supply: Supply<'a>,
 }
 
 /// Mean lengths of one segment, computed once: a plan costs thousands of volumes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct SegmentTokens {
     share: f64,
     input: f64,
@@ -37,6 +42,11 @@ pub(crate) struct SegmentTokens {
 }
 
 impl SegmentTokens {
+    /// Of so many calls a request.
+    pub(crate) fn new(share: f64, input: f64, output: f64) -> Self {
+        Self { share, input, output }
+    }
+
     /// Share of requests, mean prompt and mean answer tokens.
     pub(crate) fn parts(&self) -> (f64, f64, f64) {
         (self.share, self.input, self.output)
@@ -77,10 +87,16 @@ impl CostModel<'_> {
                     _ => Vec::new(),
                 };
                 parts.extend(self.typed(line, requests));
-                let usd_per_month = parts.iter().map(|(usd, _)| *usd).sum();
+                let usd_per_month = self.rounded(parts.iter().map(|(usd, _)| *usd).sum());
                 CostLine { line, usd_per_month, from: joined(line, parts) }
             })
             .collect()
+    }
+
+    /// A line of a workflow, to a millionth of a millionth of a dollar: a chain's shares have more digits than a decimal keeps when
+    /// lines are added up in different orders, and every order must give the same total.
+    pub(crate) fn rounded(&self, usd: Usd) -> Usd {
+        if self.load.workflow.is_some() { usd.rounded(LINE_DIGITS) } else { usd }
     }
 
     /// The bill's total. Always the sum of its lines.
@@ -94,10 +110,20 @@ impl CostModel<'_> {
         (successes > 0.0).then(|| self.total(requests).to_f64() / successes)
     }
 
+    /// Mean attempts per second, in requests as they were measured.
+    pub(crate) fn mean_rate(&self, requests: f64) -> Option<RequestRate> {
+        mean_rate(requests * self.load.in_all(), self.retries())
+    }
+
+    /// Retries' share of the cost of shared capacity.
+    pub(crate) fn retries_of_all(&self) -> f64 {
+        Load::retries_of_all(self.load.retried_share, self.retries())
+    }
+
     /// Replicas of each hour; `None` for an API.
     pub(crate) fn replicas(&self, requests: f64) -> Option<Vec<u32>> {
         let Supply::SelfHost { capacity, .. } = &self.supply else { return None };
-        let mean = mean_rate(requests, self.retries())?;
+        let mean = self.mean_rate(requests)?;
         let fleet = &self.product.fleet;
         replicas_by_hour(self.week, mean, *capacity, &fleet.capacity.survival(fleet.replicas_lost)).ok()
     }
@@ -130,29 +156,29 @@ impl CostModel<'_> {
                 let Some(cost) = self.owned_cost(requests) else {
                     return (Usd::ZERO, Usd::ZERO, typed_at("fleet.owned", None));
                 };
-                let of_retries = cost.usd_per_month.times(decimal(retries / (1.0 + retries)));
+                let of_retries = cost.usd_per_month.times(decimal(self.retries_of_all()));
                 (cost.usd_per_month - of_retries, of_retries, owned_from(&cost, owned, capacity_from))
             }
             Supply::SelfHost { usd_per_hour, price_from, capacity_from, capacity, owned: None } => {
                 let hours = self.replica_hours(requests).unwrap_or_default();
                 let all = usd_per_hour.times(hours);
-                let of_retries = all.times(decimal(retries / (1.0 + retries)));
-                let from = Provenance::Computed {
-                    formula: "replica-hours a month x USD per replica-hour".to_owned(),
-                    inputs: vec![
-                        input("replica-hours a month", hours.round_dp(1), capacity_from.clone()),
-                        input("USD per replica-hour", usd_per_hour.0.normalize(), price_from.clone()),
-                        input("capacity of one replica", capacity, capacity_from.clone()),
-                        input("term", self.product.fleet.term, typed_at("fleet.term", None)),
-                    ],
-                };
+                let of_retries = all.times(decimal(self.retries_of_all()));
+                let mut inputs = vec![
+                    input("replica-hours a month", hours.round_dp(1), capacity_from.clone()),
+                    input("USD per replica-hour", usd_per_hour.0.normalize(), price_from.clone()),
+                    input("capacity of one replica", capacity, capacity_from.clone()),
+                    input("term", self.product.fleet.term, typed_at("fleet.term", None)),
+                ];
+                inputs.extend(self.workflow_input());
+                let formula = "replica-hours a month x USD per replica-hour".to_owned();
+                let from = Provenance::Computed { formula, inputs };
                 (all - of_retries, of_retries, from)
             }
             Supply::Api { provisioned: Some(table), tokens_ratio, .. } => {
                 let units =
                     table.offer().cost(&self.peak_minute(requests, *tokens_ratio), 0).map_or(0, |c| c.units);
                 let all = table.usd_per_unit_hour.0.times(Decimal::from(units) * decimal(HOURS_PER_MONTH));
-                let of_retries = all.times(decimal(retries / (1.0 + retries)));
+                let of_retries = all.times(decimal(Load::retries_of_all(self.retried_units(table), retries)));
                 let from = Provenance::Computed {
                     formula: "units for the busiest minute x USD per unit-hour x hours of a month".to_owned(),
                     inputs: vec![
@@ -167,20 +193,30 @@ impl CostModel<'_> {
                 (all - of_retries, of_retries, from)
             }
             Supply::Api { price, tokens_ratio, as_of, provisioned: None } => {
-                let base: Usd =
-                    self.usages(requests, *tokens_ratio).iter().map(|u| api_cost(price, u).usd).sum();
+                let bill = |lengths: &[SegmentTokens]| -> Usd {
+                    usages(lengths, requests, *tokens_ratio).iter().map(|u| api_cost(price, u).usd).sum()
+                };
+                let base = bill(&self.load.first);
+                let mut of_retries = base.times(decimal(retries));
+                if !self.load.retried.is_empty() {
+                    of_retries += bill(&self.load.retried).times(decimal(1.0 + retries));
+                }
+                let tokens_from = |path: &str| {
+                    let solved = self.load.workflow.as_ref();
+                    solved.map_or_else(|| typed_at(path, None), |solved| solved.from.clone())
+                };
                 let from = Provenance::Computed {
                     formula: "tokens of every segment x the model's price, by kind of token".to_owned(),
                     inputs: vec![
                         input(
                             "input tokens a request",
                             format!("{:.1}", self.mean_input_tokens()),
-                            typed_at("segment.input_tokens", None),
+                            tokens_from("segment.input_tokens"),
                         ),
                         input(
                             "output tokens a request",
                             format!("{:.1}", self.mean_output_tokens()),
-                            typed_at("segment.output_tokens", None),
+                            tokens_from("segment.output_tokens"),
                         ),
                         input(
                             "price",
@@ -189,7 +225,7 @@ impl CostModel<'_> {
                         ),
                     ],
                 };
-                (base, base.times(decimal(retries)), from)
+                (base, of_retries, from)
             }
         }
     }
@@ -198,45 +234,49 @@ impl CostModel<'_> {
     pub(crate) fn peak_minute(&self, requests: f64, tokens_ratio: f64) -> PeakMinute {
         let rate = mean_rate(requests, self.retries()).map_or(0.0, RequestRate::per_second);
         let count = rate * self.week.peak_ready() * 60.0;
+        let (input, output) = self.load.all_tokens();
         PeakMinute {
-            requests: count,
-            input_tokens: count * self.mean_input_tokens() * tokens_ratio,
-            output_tokens: count * self.mean_output_tokens() * tokens_ratio,
+            requests: count * self.load.attempts,
+            input_tokens: count * input * tokens_ratio,
+            output_tokens: count * output * tokens_ratio,
         }
+    }
+
+    /// What the stages' retries ask of provisioned units, over what first attempts do.
+    fn retried_units(&self, table: &ProvisionedTable) -> f64 {
+        let units = |(input, output): (f64, f64)| {
+            input / table.input_tokens_per_second_per_unit.get()
+                + output / table.output_tokens_per_second_per_unit.get()
+        };
+        let first = units((self.mean_input_tokens(), self.mean_output_tokens()));
+        if self.load.retried.is_empty() || first <= 0.0 {
+            return 0.0;
+        }
+        units(self.load.all_tokens()) / first - 1.0
+    }
+
+    /// What the workflow makes of a request, as an input of the bill; nothing without stages.
+    fn workflow_input(&self) -> Option<Input> {
+        let solved = self.load.workflow.as_ref()?;
+        let value = format!("{:.6}", self.load.in_all());
+        Some(input("attempts a request, in requests as measured", value, solved.from.clone()))
     }
 
     /// What owned hardware costs a month at a volume; `None` where it is not owned.
     pub(crate) fn owned_cost(&self, requests: f64) -> Option<OwnedCost> {
         let Supply::SelfHost { owned: Some(owned), capacity, .. } = &self.supply else { return None };
         let replicas = self.replicas(requests)?.into_iter().max()?;
-        owned.month(self.week, mean_rate(requests, self.retries())?, *capacity, replicas).ok()
-    }
-
-    /// A month's usage, one a segment, since tiers are decided by a request's own length.
-    fn usages(&self, requests: f64, tokens_ratio: f64) -> Vec<Usage> {
-        self.tokens
-            .iter()
-            .map(|segment| {
-                let count = requests * segment.share;
-                let tokens = |mean: f64| whole(count * mean * tokens_ratio);
-                Usage {
-                    requests: whole(count).max(1),
-                    uncached_input_tokens: tokens(segment.input),
-                    output_tokens: tokens(segment.output),
-                    ..Usage::default()
-                }
-            })
-            .collect()
+        owned.month(self.week, self.mean_rate(requests)?, *capacity, replicas).ok()
     }
 
     /// Mean prompt tokens of a request.
     pub(crate) fn mean_input_tokens(&self) -> f64 {
-        self.tokens.iter().map(|s| s.share * s.input).sum()
+        self.load.input_tokens()
     }
 
     /// Mean answer tokens of a request.
     pub(crate) fn mean_output_tokens(&self) -> f64 {
-        self.tokens.iter().map(|s| s.share * s.output).sum()
+        self.load.output_tokens()
     }
 
     /// What the product file types for a line.
@@ -258,12 +298,17 @@ impl CostModel<'_> {
     }
 
     fn retries_from(&self, base: &Provenance) -> Provenance {
+        let mut inputs = vec![
+            input("retries a request", self.retries(), typed_at("success.retries_per_request", None)),
+            input("model calls", "as inference", base.clone()),
+        ];
+        if let Some(solved) = &self.load.workflow {
+            let value = format!("{:.6}", self.load.attempts);
+            inputs.push(input("attempts of the stages a request", value, solved.from.clone()));
+        }
         Provenance::Computed {
             formula: "the model calls' cost x retries' share of attempts".to_owned(),
-            inputs: vec![
-                input("retries a request", self.retries(), typed_at("success.retries_per_request", None)),
-                input("model calls", "as inference", base.clone()),
-            ],
+            inputs,
         }
     }
 
@@ -283,6 +328,23 @@ impl CostModel<'_> {
             },
         }
     }
+}
+
+/// A month's usage, one a length of call, since tiers are decided by a call's own length.
+fn usages(lengths: &[SegmentTokens], requests: f64, tokens_ratio: f64) -> Vec<Usage> {
+    lengths
+        .iter()
+        .map(|segment| {
+            let count = requests * segment.share;
+            let tokens = |mean: f64| whole(count * mean * tokens_ratio);
+            Usage {
+                requests: whole(count).max(1),
+                uncached_input_tokens: tokens(segment.input),
+                output_tokens: tokens(segment.output),
+                ..Usage::default()
+            }
+        })
+        .collect()
 }
 
 /// The six lines of owning, each typed into the product file.

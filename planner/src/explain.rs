@@ -219,7 +219,9 @@ fn brief(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("{} members", items.len()),
         Value::Object(fields) => {
-            let amount = ["usd_per_month", "usd", "value"].iter().find_map(|key| fields.get(*key));
+            let amount = ["usd_per_month", "usd", "value", "minutes", "gb", "share", "retries_per_call"]
+                .iter()
+                .find_map(|key| fields.get(*key));
             amount.map_or_else(|| format!("{} fields", fields.len()), brief)
         }
         other => other.to_string(),

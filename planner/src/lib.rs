@@ -24,6 +24,7 @@
 //! | `assumptions` | what the product file types |
 //! | `break_even` | where two cost curves cross |
 //! | `decision` | the answer and what would change it |
+//! | `economics` | what one request, success and resolved ticket come to |
 //! | `summary` | the measurement in a reader's terms |
 //! | [`plan`] | the plan's types |
 //! | [`planning`] | all of it, in order |
@@ -37,6 +38,7 @@ mod cost;
 pub mod curve;
 mod decision;
 pub mod diff;
+mod economics;
 pub mod explain;
 pub mod fleet;
 pub mod horizon;

@@ -1,7 +1,9 @@
 //! The plan: what the planner concluded, with every number's origin. The report renders it and computes nothing.
 
 pub mod decision_plan;
+pub mod economics;
 pub mod fleet_plan;
+pub mod workflow_plan;
 
 use breakeven_hardware::{Usd, sheet::Term};
 use breakeven_measurement::{Fraction, Headline, LevelName, RequestRate, Slo, Verdict};
@@ -130,6 +132,9 @@ pub struct Plan {
     /// What the bills are computed from; absent in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_basis: Option<crate::basis::CostBasis>,
+    /// What a request does, for our own replicas and for managed APIs; empty without a `[[stage]]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workflow: Vec<workflow_plan::WorkflowPlan>,
 }
 
 /// What was measured, in a reader's terms.
@@ -192,12 +197,13 @@ pub struct LevelSummary {
     pub headlines: Vec<Headline>,
 }
 
-/// The product's traffic.
+/// The product's traffic. With `[[stage]]`, rates count requests as they were measured: a call of other lengths is as many of them as its
+/// tokens take time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TrafficSummary {
     /// Requests a month, retries not included.
     pub requests_per_month: f64,
-    /// Attempts a month, retries included: what the target sees.
+    /// Attempts a month, retries included: what the target sees. With `[[stage]]`, all calls of our own model.
     pub attempts_per_month: f64,
     /// Mean attempts per second.
     pub mean_rate: RequestRate,
@@ -287,6 +293,10 @@ pub struct OptionPlan {
     pub usd_per_busy_hour: Option<Usd>,
     /// Inference cost alone over generated tokens, in USD per million output tokens.
     pub usd_per_million_output_tokens: Option<Usd>,
+    /// What one request, one success and one resolved ticket come to; what the product does not give is not in it. Empty where the
+    /// option cannot be had, and in plans of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unit_economics: Vec<economics::UnitFigure>,
 }
 
 /// What kind of option.

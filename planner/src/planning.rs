@@ -5,7 +5,7 @@ use breakeven_hardware::{
     api_limits::LimitUse,
     sheet::{ComputeQuery, Freshness, Term},
 };
-use breakeven_measurement::{Fraction, Measurement, RequestRate, Workload};
+use breakeven_measurement::{Fraction, Measurement, RequestRate};
 use jiff::civil::Date;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     basis::CostBasis,
     break_even::{break_even, drawn_volumes, with_capacity},
     capacity::{PlanError, check, replica_capacity, replicas_for},
-    cost::{CostModel, SegmentTokens, Supply, day_of, decimal, input, typed_at},
+    cost::{CostModel, Supply, day_of, decimal, input, typed_at},
     decision::{Contest, decide},
     fleet,
     owned::{MeasuredPower, Owned},
@@ -26,6 +26,10 @@ use crate::{
     scenario::world::World,
     summary,
     traffic::{Week, mean_rate},
+    workflow::{
+        bill::{Sheets, with_stages},
+        load::{Load, Loads},
+    },
 };
 
 /// What planning needs to know beside its inputs.
@@ -56,6 +60,9 @@ pub fn plan(
     let mut warnings = check(measurement, options.allow_invalid)?;
     let measured_shares = product.uncertain.with_measured(measurement);
     let product = measured_shares.as_ref().unwrap_or(product);
+    let sheets = Sheets { prices, as_of: options.as_of, measurement };
+    let staged = if product.stages.is_empty() { None } else { Some(with_stages(product.clone(), &sheets)?) };
+    let product = staged.as_ref().unwrap_or(product);
     if measurement.workload != product.workload() || measurement.slo != product.slo() {
         warnings.push(
             "the measurement was made for another workload or SLO than the product file's; measure again for exact figures"
@@ -63,17 +70,25 @@ pub fn plan(
         );
     }
     let workload = product.workload();
-    let tokens = SegmentTokens::of(&workload);
+    let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(&workload));
     let week = Week::of(product);
     let requests = product.traffic.requests_per_month.get();
-    let traffic = traffic_summary(product, &week, &workload)?;
+    let traffic = traffic_summary(product, &week, &loads.own)?;
     let capacity = replica_capacity(measurement);
     let capacity_from =
         Provenance::Measured { run_id: measurement.run_id.clone(), path: "search.capacity.rate".to_owned() };
 
-    let own =
-        own_model(product, &week, &tokens, measurement, prices, capacity.as_ref(), &capacity_from, options);
-    let apis = api_models(product, &week, &tokens, prices, options.as_of);
+    let own = own_model(
+        product,
+        &week,
+        &loads.own,
+        measurement,
+        prices,
+        capacity.as_ref(),
+        &capacity_from,
+        options,
+    );
+    let apis = api_models(product, &week, &loads.api, prices, options.as_of);
 
     let mut plans = vec![match &own {
         Ok(model) => option_plan(SELF_HOST, &own_name(measurement), model, requests, capacity.as_ref()),
@@ -104,7 +119,12 @@ pub fn plan(
         .map(|found| (found, cheapest))
     });
     let fleet_plan = match (found, &own) {
-        (Some(Ok((found, cheapest))), Ok(own)) => {
+        (Some(Ok((mut found, cheapest))), Ok(own)) => {
+            if !loads.are_alike() && found.hybrid.take().is_some() {
+                let why = "no hybrid: the stages lead elsewhere with an API than with our own replicas, and what part of a request \
+                           overflows is not known";
+                found.plan.notes.push(why.to_owned());
+            }
             let name = own_name(measurement);
             if let Some(mix) = found.machines.as_ref().filter(|_| product.fleet.purchase.is_some()) {
                 let named = (fleet::options::MIX.to_owned(), format!("{name}, cheapest mix of terms"));
@@ -163,6 +183,7 @@ pub fn plan(
     let cost_basis = CostBasis::of(product, &week, &had.collect::<Vec<_>>());
     warnings.extend(price_warnings(&plans));
     warnings.extend(crate::stack::double_counted(&product.costs));
+    warnings.extend(crate::workflow::summary::warnings(product, &loads, measurement));
     if matches!(
         measurement.model.as_ref().map(|m| &m.weights),
         Some(breakeven_models::WeightsOrigin::Random { .. })
@@ -213,25 +234,26 @@ pub fn plan(
         assumptions: assumptions(product),
         warnings,
         cost_basis: Some(cost_basis),
+        workflow: crate::workflow::summary::workflows(&loads, &measurement.run_id),
     })
 }
 
-fn traffic_summary(product: &Product, week: &Week, workload: &Workload) -> Result<TrafficSummary, PlanError> {
+fn traffic_summary(product: &Product, week: &Week, load: &Load) -> Result<TrafficSummary, PlanError> {
     let requests = product.traffic.requests_per_month.get();
     let retries = product.success.retries_per_request.get();
     let rate = |value: f64| {
         RequestRate::new(value).map_err(|_| PlanError::OutOfRange { what: "the traffic's rate", value })
     };
-    let mean = mean_rate(requests, retries)
+    let mean = mean_rate(requests * load.in_all(), retries)
         .ok_or(PlanError::OutOfRange { what: "`traffic.requests_per_month`", value: requests })?;
     Ok(TrafficSummary {
         requests_per_month: requests,
-        attempts_per_month: requests * (1.0 + retries),
+        attempts_per_month: requests * load.attempts * (1.0 + retries),
         mean_rate: mean,
         peak_hour_rate: rate(mean.per_second() * week.peak_hour())?,
         design_rate: rate(mean.per_second() * week.peak_ready())?,
-        mean_input_tokens: workload.mean_input_tokens(),
-        mean_output_tokens: workload.mean_output_tokens(),
+        mean_input_tokens: load.input_tokens(),
+        mean_output_tokens: load.output_tokens(),
     })
 }
 
@@ -244,7 +266,7 @@ fn own_name(measurement: &Measurement) -> String {
 pub(crate) fn own_model<'a>(
     product: &'a Product,
     week: &'a Week,
-    tokens: &'a [SegmentTokens],
+    load: &'a Load,
     measurement: &Measurement,
     prices: &PriceBook,
     capacity: Option<&ReplicaCapacity>,
@@ -276,8 +298,8 @@ pub(crate) fn own_model<'a>(
     let mut model = CostModel {
         product,
         week,
-        tokens,
-        success: product.success.probability,
+        load,
+        success: of_workflow(product.success.probability, load),
         supply: Supply::SelfHost {
             capacity: capacity.rate,
             usd_per_hour,
@@ -293,6 +315,11 @@ pub(crate) fn own_model<'a>(
         *usd_per_hour = hourly;
     }
     Ok(model)
+}
+
+/// The share of requests that succeed: of those that the workflow ends in success, the share that is right.
+fn of_workflow(right: Fraction, load: &Load) -> Fraction {
+    Fraction::new(right.get() * load.success).unwrap_or(right)
 }
 
 /// The sheets' price of an instance under a term, and the row that says so.
@@ -339,7 +366,7 @@ pub(crate) type ApiModel<'a> = (String, String, Result<CostModel<'a>, String>);
 pub(crate) fn api_models<'a>(
     product: &'a Product,
     week: &'a Week,
-    tokens: &'a [SegmentTokens],
+    load: &'a Load,
     prices: &'a PriceBook,
     as_of: Date,
 ) -> Vec<ApiModel<'a>> {
@@ -357,8 +384,8 @@ pub(crate) fn api_models<'a>(
         let model = CostModel {
             product,
             week,
-            tokens,
-            success: choice.success_probability.unwrap_or(product.success.probability),
+            load,
+            success: of_workflow(choice.success_probability.unwrap_or(product.success.probability), load),
             supply: Supply::Api { price, tokens_ratio, as_of, provisioned: choice.provisioned.as_ref() },
         };
         let peak = model.peak_minute(product.traffic.requests_per_month.get(), tokens_ratio);
@@ -398,11 +425,14 @@ fn option_plan(
     let lines = model.lines(requests);
     let usd_per_month: Usd = lines.iter().map(|l| l.usd_per_month).sum();
     let successes = decimal(requests) * decimal(model.success.get());
-    let model_calls: Usd = lines
-        .iter()
-        .filter(|l| matches!(l.line, LineItem::Inference | LineItem::Retries))
-        .map(|l| l.usd_per_month)
-        .sum();
+    let model_calls: Usd = if model.load.workflow.is_some() {
+        // Other models' calls may stand on the same lines.
+        let (base, retries, _) = model.model_calls(requests);
+        base + retries
+    } else {
+        let calls = lines.iter().filter(|l| matches!(l.line, LineItem::Inference | LineItem::Retries));
+        calls.map(|l| l.usd_per_month).sum()
+    };
     let output_tokens = decimal(requests * model.mean_output_tokens());
     let interval = capacity.and_then(|c| {
         // A larger capacity is the cheaper end.
@@ -412,11 +442,11 @@ fn option_plan(
     });
     let busy = model.replica_hours(requests).and_then(|paid| {
         let Supply::SelfHost { capacity, usd_per_hour, .. } = &model.supply else { return None };
-        let mean = mean_rate(requests, model.product.success.retries_per_request.get())?;
+        let mean = model.mean_rate(requests)?;
         let busy = mean.per_second() / capacity.per_second() * crate::traffic::HOURS_PER_MONTH;
         usd_per_hour.times(paid).per(decimal(busy))
     });
-    OptionPlan {
+    let mut option = OptionPlan {
         id: id.to_owned(),
         name: name.to_owned(),
         kind: model.kind(requests),
@@ -431,7 +461,10 @@ fn option_plan(
             .times(rust_decimal::Decimal::from(1_000_000))
             .per(output_tokens),
         lines,
-    }
+        unit_economics: Vec::new(),
+    };
+    option.unit_economics = crate::economics::figures(&option, model, requests);
+    option
 }
 
 /// An option that cannot be had: named with its reason, costed at nothing.
@@ -465,6 +498,7 @@ fn infeasible(id: &str, name: &str, reason: &str, product: &Product) -> OptionPl
         usd_per_month_interval: None,
         usd_per_busy_hour: None,
         usd_per_million_output_tokens: None,
+        unit_economics: Vec::new(),
     }
 }
 

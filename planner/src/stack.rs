@@ -7,7 +7,7 @@ use breakeven_hardware::Usd;
 use rust_decimal::Decimal;
 
 use crate::{
-    plan::LineItem,
+    plan::{Input, LineItem},
     product::{
         CostEntry, NonNegative, OnlyFor, Price,
         stack::{OperationalDebtTable, StackTables},
@@ -21,15 +21,21 @@ const MILLION: f64 = 1e6;
 const MONTHS_A_YEAR: f64 = 12.0;
 const MINUTES_AN_HOUR: f64 = 60.0;
 
-/// How a `[stack]` table was worked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a `[stack]` table or a `[[stage]]` was worked.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Worked {
-    /// Path of the table, `stack.storage[0]`.
+    /// Path of the table, `stack.storage[0]` or `stage.answer`.
     pub path: String,
     /// The formula, with its drivers by their keys.
     pub formula: &'static str,
     /// The drivers: key and value as typed.
     pub drivers: Vec<(&'static str, String)>,
+    /// Inputs that say themselves where they come from.
+    pub given: Vec<Input>,
+    /// Whether it is a stage of the workflow.
+    pub of_stage: bool,
+    /// Whether its price is a managed API's of a sheet, and moves with those.
+    pub api_priced: bool,
 }
 
 /// A table whose figures multiply to more than can be counted.
@@ -85,6 +91,9 @@ impl Table<'_> {
                 path: format!("stack.{}[{}]", self.name, self.index),
                 formula,
                 drivers: drivers.to_vec(),
+                given: Vec::new(),
+                of_stage: false,
+                api_priced: false,
             }),
         })
     }
@@ -358,16 +367,19 @@ fn people(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
     Ok(all)
 }
 
-/// A warning for each line that a `[[cost]]` and a table of `[stack]` both add to for the same kind of option: both count.
+/// A warning for each line that a `[[cost]]` and a table of `[stack]`, or either and a stage, both add to for the same kind of option:
+/// both count.
 pub(crate) fn double_counted(costs: &[CostEntry]) -> Vec<String> {
+    // What is typed, what is worked from tables, what the workflow comes to.
+    let layer = |entry: &CostEntry| entry.worked.as_ref().map_or(0, |worked| 1 + u8::from(worked.of_stage));
     let meet = |a: &CostEntry, b: &CostEntry| {
         a.line == b.line && (a.only.is_none() || b.only.is_none() || a.only == b.only)
     };
     let entries = || costs.iter().enumerate();
     let mut warnings = Vec::new();
-    for (index, typed) in entries().filter(|(_, entry)| entry.worked.is_none()) {
+    for (index, typed) in entries().filter(|(_, entry)| layer(entry) < 2) {
         let tables: Vec<String> = entries()
-            .filter(|(_, entry)| entry.worked.is_some() && meet(typed, entry))
+            .filter(|(_, entry)| layer(entry) > layer(typed) && meet(typed, entry))
             .map(|(at, entry)| entry.path(at))
             .collect();
         if !tables.is_empty() {
@@ -405,14 +417,11 @@ impl CostEntry {
         let Some(worked) = &self.worked else {
             return crate::cost::typed_at(&self.path(index), self.note.clone());
         };
-        let inputs = worked
-            .drivers
-            .iter()
-            .map(|(key, value)| {
-                let from = crate::cost::typed_at(&format!("{}.{key}", worked.path), self.note.clone());
-                crate::cost::input(key, value, from)
-            })
-            .collect();
+        let typed = worked.drivers.iter().map(|(key, value)| {
+            let from = crate::cost::typed_at(&format!("{}.{key}", worked.path), self.note.clone());
+            crate::cost::input(key, value, from)
+        });
+        let inputs = typed.chain(worked.given.iter().cloned()).collect();
         crate::plan::Provenance::Computed { formula: worked.formula.to_owned(), inputs }
     }
 

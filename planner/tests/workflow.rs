@@ -45,8 +45,12 @@ loaded_usd_per_hour = 30
 branches = [{ to = "success", probability = 0.9 }, { to = "failure" }]
 "#;
 
-fn price(model: &str) -> Option<ModelPrice> {
-    (model == "option").then_some(ModelPrice { usd_per_million_input: 1.0, usd_per_million_output: 4.0 })
+fn price(model: &str, _prompt: f64) -> Option<ModelPrice> {
+    (model == "option").then_some(ModelPrice {
+        usd_per_million_input: 1.0,
+        usd_per_million_output: 4.0,
+        usd_per_call: 0.0,
+    })
 }
 
 fn read(text: &str) -> Workflow {

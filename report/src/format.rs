@@ -22,6 +22,16 @@ pub fn money(amount: Usd) -> String {
     format!("{sign}${}.{decimals}", separated(whole))
 }
 
+/// Dollars that were computed in binary floating point.
+pub fn dollars(value: f64) -> String {
+    Usd::from_f64(value).map_or_else(|| ABSENT.to_owned(), money)
+}
+
+/// A number of things: three significant digits.
+pub fn amount(value: f64) -> String {
+    significant(value)
+}
+
 /// A count of things a month: whole, thousands separated, in words from a million up.
 pub fn volume(value: f64) -> String {
     if !value.is_finite() {

@@ -4,6 +4,7 @@
 mod chart;
 pub mod comparison;
 pub mod difference;
+mod economics;
 pub mod focus;
 pub mod format;
 pub mod html;

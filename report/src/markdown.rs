@@ -29,7 +29,7 @@ pub fn render(plan: &Plan) -> String {
     out.push(inline(&view.traffic));
     out.push(String::new());
     out.push(inline(&view.fleet));
-    for table in &view.tables {
+    for table in view.economics.iter().chain(&view.tables) {
         out.push(format!("\n## {}\n", inline(&table.title)));
         row(&mut out, table.heads.iter().map(|head| inline(head)));
         out.push(format!("|---{}|", "|---:".repeat(table.heads.len().saturating_sub(1))));

@@ -1,6 +1,5 @@
 //! How sure the answer is, as tables: odds, budget, what moves it, the conditions it was tried under, the months ahead, who pays.
 
-use breakeven_hardware::Usd;
 use breakeven_measurement::{Headline, Metric, headline::Span};
 use breakeven_planner::plan::{
     Plan,
@@ -9,7 +8,7 @@ use breakeven_planner::plan::{
 use serde::Serialize;
 
 use crate::{
-    format::{ABSENT, money, percent, volume},
+    format::{ABSENT, dollars, money, percent, volume},
     intervals,
 };
 
@@ -25,7 +24,7 @@ pub(crate) struct TableView {
 }
 
 impl TableView {
-    fn new(title: &str, heads: &[&str], rows: Vec<Vec<String>>) -> Option<Self> {
+    pub(crate) fn new(title: &str, heads: &[&str], rows: Vec<Vec<String>>) -> Option<Self> {
         let heads = heads.iter().map(|head| (*head).to_owned()).collect();
         (!rows.is_empty()).then(|| Self { title: title.to_owned(), heads, rows })
     }
@@ -63,9 +62,6 @@ pub(crate) fn odds_of_choice(plan: &Plan) -> Option<String> {
     Some(format!("cheapest in {} of {} draws{over}", percent(Some(option.p_cheapest)), uncertainty.draws))
 }
 
-fn dollars(value: f64) -> String {
-    Usd::from_f64(value).map_or_else(|| ABSENT.to_owned(), money)
-}
 
 fn intervals(plan: &Plan) -> Option<TableView> {
     let span = |metric: Metric, found: Option<Span>| {

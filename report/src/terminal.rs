@@ -3,6 +3,7 @@
 use breakeven_planner::Plan;
 use comfy_table::Table;
 
+use crate::economics::UNITS;
 use crate::table::{align_right, new_table};
 use crate::{
     sureness::TableView,
@@ -19,6 +20,8 @@ const NOTE_ROOM: usize = 34;
 const PADDING: usize = 3;
 /// Tables of more columns are left to reports that have the room.
 const WIDEST: usize = 6;
+/// Options beside one another in a table of figures.
+const SIDE_BY_SIDE: usize = 3;
 /// Assumptions a short report names; the rest are counted.
 const ASSUMPTIONS_SHOWN: usize = 5;
 
@@ -57,6 +60,14 @@ pub fn render(plan: &Plan, width: usize, color: bool) -> String {
             view.would_change.get(crate::view::GLANCE..).unwrap_or_default(),
             Style::Plain,
         );
+    }
+    for table in &view.economics {
+        page.section(&table.title);
+        if table.title == UNITS {
+            page.options_table(table);
+        } else {
+            page.text_table(table);
+        }
     }
     let (wide, narrow): (Vec<_>, Vec<_>) = view.tables.iter().partition(|table| table.heads.len() > WIDEST);
     for table in narrow {
@@ -267,6 +278,26 @@ impl Page {
         table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
         for line in table.lines() {
             self.line(line.trim_end(), Style::Plain);
+        }
+    }
+
+    /// A table with a column an option: numbered, a few at a time, for their names are long.
+    fn options_table(&mut self, view: &TableView) {
+        for (index, name) in view.heads.iter().skip(1).enumerate() {
+            self.wrapped(&format!("[{}] {name}", index + 1), "  ", Style::Plain);
+        }
+        let options = view.heads.len().saturating_sub(1);
+        for first in (1..=options).step_by(SIDE_BY_SIDE) {
+            let of = |cells: &[String]| -> Vec<String> {
+                let label = cells.first().cloned().unwrap_or_default();
+                std::iter::once(label).chain(cells.iter().skip(first).take(SIDE_BY_SIDE).cloned()).collect()
+            };
+            let mut heads = of(&view.heads);
+            for (head, number) in heads.iter_mut().skip(1).zip(first..) {
+                *head = format!("[{number}]");
+            }
+            let rows = view.rows.iter().map(|row| of(row)).collect();
+            self.text_table(&TableView { title: String::new(), heads, rows });
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct View {
     pub(crate) warnings: Vec<String>,
     pub(crate) sources: Vec<String>,
     pub(crate) findings: Vec<String>,
+    /// What a request does, and what it comes to for each option.
+    pub(crate) economics: Vec<TableView>,
     /// How sure the answer is, and what follows from it.
     pub(crate) tables: Vec<TableView>,
     /// What the draws leave out.
@@ -149,6 +151,7 @@ impl View {
             warnings,
             sources: sources(plan),
             findings: findings(plan),
+            economics: crate::economics::tables(plan),
             tables: tables(plan),
             left_out: plan.uncertainty.iter().flat_map(|found| found.left_out.clone()).collect(),
         }

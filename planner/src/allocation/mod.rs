@@ -16,7 +16,7 @@ use crate::{
         decision_plan::{AllocationPart, AllocationPlan, ItemAmount},
     },
     product::{
-        Product,
+        OnlyFor, Product,
         decision_tables::{AllocationTable, IdleRule, PartTable},
     },
 };
@@ -32,7 +32,7 @@ pub(crate) struct Bill<'a> {
 }
 
 /// Seconds of a prompt and of an answer token, measured with little load: of the lowest level that has both.
-fn seconds_per_token(measurement: &Measurement) -> Option<(f64, f64)> {
+pub(crate) fn seconds_per_token(measurement: &Measurement) -> Option<(f64, f64)> {
     let level = measurement.level(LevelName::Baseline)?;
     let finite = |quantile: Quantile| match quantile {
         Quantile::Finite(duration) => Some(duration.as_secs_f64()),
@@ -101,10 +101,15 @@ fn split(
     let mut filled: Vec<(Vec<ItemAmount>, i64)> = vec![(Vec::new(), 0); names.len()];
     for (line, line_cents) in lines.iter().zip(line_cents) {
         let calls = matches!(line.line, LineItem::Inference | LineItem::Retries);
-        let idle = if calls && own { idle_share } else { 0.0 };
+        // Stages that ask other models may stand on the same line; they go by requests.
+        let stages = if calls { of_stages(product, bill, line.line) } else { Usd::ZERO };
+        let asked = stages.per(line.usd_per_month.0).map_or(1.0, |share| 1.0 - share.to_f64());
+        let idle = if calls && own { idle_share * asked } else { 0.0 };
         let by = |index: usize, shares: &Shares| {
             if calls {
-                (1.0 - idle) * shares.use_of_calls + idle * idle_of(index, shares)
+                (asked - idle) * shares.use_of_calls
+                    + idle * idle_of(index, shares)
+                    + (1.0 - asked) * shares.requests
             } else {
                 shares.requests
             }
@@ -150,6 +155,17 @@ fn split(
     })
 }
 
+/// What the stages that ask other models add to a line of the bill.
+fn of_stages(product: &Product, bill: &Bill<'_>, line: LineItem) -> Usd {
+    let api = matches!(bill.option.kind, crate::plan::OptionKind::Api { .. });
+    let applies = |only: Option<OnlyFor>| only.is_none_or(|only| (only == OnlyFor::Api) == api);
+    let of_stage = |cost: &&crate::product::CostEntry| {
+        cost.worked.as_ref().is_some_and(|worked| worked.of_stage) && cost.line == line && applies(cost.only)
+    };
+    let requests = decimal(product.traffic.requests_per_month.get());
+    product.costs.iter().filter(of_stage).map(|cost| cost.usd(requests, Decimal::ZERO)).sum()
+}
+
 /// Use of one request of each part, in any unit, and the unit's name.
 fn weights(
     product: &Product,
@@ -175,8 +191,14 @@ fn weights(
             None => ("tokens: no level has both TTFT and TPOT".to_owned(), 1.0, 1.0),
         },
     };
+    let (fixed, times) = product.loads.as_ref().map_or(((0.0, 0.0), (1.0, 1.0)), |loads| {
+        let api = matches!(bill.option.kind, crate::plan::OptionKind::Api { .. });
+        let load = if api { &loads.api } else { &loads.own };
+        (load.fixed_tokens, load.of_segment)
+    });
     let of = |segment: &breakeven_measurement::Segment| {
-        prompt * segment.input_tokens.mean() + answer * segment.output_tokens.mean()
+        prompt * (fixed.0 + times.0 * segment.input_tokens.mean())
+            + answer * (fixed.1 + times.1 * segment.output_tokens.mean())
     };
     let mix: f64 = workload.segments.iter().zip(&shares).map(|(segment, share)| share * of(segment)).sum();
     let weights = parts.iter().map(|part| match &part.segment {

@@ -105,7 +105,8 @@ pub(crate) fn fleet_plan(inputs: &Inputs<'_>) -> Result<Found, FleetError> {
     let product = inputs.product;
     let requests = product.traffic.requests_per_month.get();
     let retries = product.success.retries_per_request.get();
-    let mean = mean_rate(requests, retries).ok_or(FleetError::Traffic)?.per_second();
+    let attempts = inputs.own.load.in_all();
+    let mean = mean_rate(requests * attempts, retries).ok_or(FleetError::Traffic)?.per_second();
     let policy = inputs.policy();
     let carries = capacity.per_second();
     let rates = |shape: &[f64]| -> Vec<f64> { shape.iter().map(|v| v * mean).collect() };
@@ -121,8 +122,12 @@ pub(crate) fn fleet_plan(inputs: &Inputs<'_>) -> Result<Found, FleetError> {
         .collect();
     let load: Vec<f64> =
         means.iter().zip(&needed).map(|(rate, n)| (rate / carries).min(f64::from(*n))).collect();
-    let demand =
-        Demand { needed: &needed, load: &load, capacity: carries, attempts_per_request: 1.0 + retries };
+    let demand = Demand {
+        needed: &needed,
+        load: &load,
+        capacity: carries,
+        attempts_per_request: attempts * (1.0 + retries),
+    };
     let offers = Offers::of(&product.fleet, inputs.prices, inputs.as_of, *usd_per_hour, price_from);
     let overflow = inputs.api.map(|(api, model)| overflow_of(api, model, requests, retries));
     let (points, machines) = buy(&demand, &offers, None)?;
@@ -156,6 +161,10 @@ pub(crate) fn fleet_plan(inputs: &Inputs<'_>) -> Result<Found, FleetError> {
         };
         plan.months = growing::months(&horizon, &offers, overflow.as_ref().filter(|_| allowed))?;
     }
+    if inputs.own.load.workflow.is_some() {
+        let why = "the simulation sends requests as they were measured, as many as the stages' calls take time, not the stages' own lengths";
+        plan.notes.push(why.to_owned());
+    }
     match SimulatedReplica::of(inputs.measurement, &product.fleet.replica) {
         Ok(replica) => simulated(inputs, &replica, &mut plan, mean, carries)?,
         Err(why) => plan.notes.push(why),
@@ -165,6 +174,13 @@ pub(crate) fn fleet_plan(inputs: &Inputs<'_>) -> Result<Found, FleetError> {
 
 /// What the API asks for one attempt: its model calls over all attempts, retries included.
 fn overflow_of(api: &str, model: &CostModel<'_>, requests: f64, retries: f64) -> Overflow {
+    if model.load.workflow.is_some() {
+        // Other models' calls may stand on the same lines.
+        let (base, of_retries, from) = model.model_calls(requests);
+        let attempts = requests * model.load.in_all() * (1.0 + retries);
+        let usd_per_attempt = (base + of_retries).to_f64() / attempts;
+        return Overflow { api: api.to_owned(), usd_per_attempt, from };
+    }
     let lines = model.lines(requests);
     let calls = lines
         .iter()

@@ -31,24 +31,41 @@ pub(crate) fn bought(
     let success =
         Fraction::new(own.success.get() * (1.0 - over) + of_api.get() * over).unwrap_or(own.success);
     let model = CostModel { success, ..own.clone() };
-    let retries = own.product.success.retries_per_request.get();
     let (base, base_retries, _) = model.model_calls(requests);
-    let new_retries = purchase.usd_per_month.times(decimal(retries / (1.0 + retries)));
+    let new_retries = purchase.usd_per_month.times(decimal(model.retries_of_all()));
     let new_base = purchase.usd_per_month - new_retries;
     let from = layers_from(purchase);
     let mut lines = model.lines(requests);
     for line in &mut lines {
+        let rest = match line.line {
+            LineItem::Inference => line.usd_per_month - base,
+            LineItem::Retries => line.usd_per_month - base_retries,
+            _ => continue,
+        };
         match line.line {
             LineItem::Inference => line.usd_per_month = line.usd_per_month - base + new_base,
             LineItem::Retries => line.usd_per_month = line.usd_per_month - base_retries + new_retries,
             _ => continue,
         }
-        line.from = from.clone();
+        let beside = own.load.workflow.is_some() && rest != Usd::ZERO;
+        line.from = if beside {
+            // Other models' calls stand on the same line.
+            let machines = line.usd_per_month - rest;
+            Provenance::Computed {
+                formula: "sum of its parts".to_owned(),
+                inputs: vec![
+                    input("the option's model calls, USD a month", machines.0.round_dp(2), from.clone()),
+                    input("other stages, USD a month", rest.0.round_dp(2), line.from.clone()),
+                ],
+            }
+        } else {
+            from.clone()
+        };
     }
     let usd_per_month: Usd = lines.iter().map(|l| l.usd_per_month).sum();
     let model_calls = purchase.usd_per_month;
     let output_tokens = decimal(requests * model.mean_output_tokens());
-    OptionPlan {
+    let mut option = OptionPlan {
         id,
         name,
         kind: kind(purchase, &from),
@@ -61,7 +78,10 @@ pub(crate) fn bought(
         usd_per_busy_hour: None,
         usd_per_million_output_tokens: model_calls.times(Decimal::from(1_000_000)).per(output_tokens),
         lines,
-    }
+        unit_economics: Vec::new(),
+    };
+    option.unit_economics = crate::economics::figures(&option, &model, requests);
+    option
 }
 
 fn layers_from(purchase: &PurchasePlan) -> Provenance {

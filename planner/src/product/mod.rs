@@ -53,6 +53,12 @@ pub struct Product {
     /// The rest of the bill, by drivers: each table joins `costs` when the file is parsed.
     #[serde(default)]
     pub stack: stack::StackTables,
+    /// The workflow of a request; a request is one call of the model where there is none.
+    #[serde(rename = "stage", default)]
+    pub stages: Vec<stage::StageTable>,
+    /// What the workflow asks of the option's model, once prices are known.
+    #[serde(skip)]
+    pub(crate) loads: Option<crate::workflow::load::Loads>,
     /// How to measure.
     #[serde(default)]
     pub bench: BenchTable,
@@ -172,11 +178,16 @@ fn one() -> Positive {
 #[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Success {
-    /// Share of requests that succeed, self-hosted.
+    /// Share of requests that succeed, self-hosted. With `[[stage]]`: of those that the workflow ends in `success` without an
+    /// escalation, the share that is right.
     pub probability: Fraction,
-    /// Extra attempts per request.
+    /// Extra attempts per request. With `[[stage]]`: for each attempt of the stages, beside the retries that they make themselves.
     #[serde(default)]
     pub retries_per_request: NonNegative,
+    /// What a request that succeeds is worth, for the margin.
+    pub value_usd_per_success: Option<Price>,
+    /// What a request is worth that an escalation brings to `success`; nothing where left out.
+    pub value_usd_per_escalated_success: Option<Price>,
 }
 
 /// `[fleet]`.
@@ -232,7 +243,7 @@ pub struct ApiChoice {
     pub provider: String,
     /// Model in the price sheet.
     pub model: String,
-    /// Share of requests that succeed with it; the product's own where left out.
+    /// Share of requests that succeed with it, as `success.probability`; the product's own where left out.
     pub success_probability: Option<Fraction>,
     /// Tokens of the same text in its tokenizer, over ours; 1 where left out.
     pub tokens_ratio: Option<Positive>,
@@ -304,6 +315,16 @@ impl Product {
         let mut product: Self = toml::from_str(&likely).map_err(|e| at(&e))?;
         let place: ModelPlace = toml::from_str(&likely).map_err(|e| at(&e))?;
         product.model.line = line_of(text, place.model.name.span().start);
+        let of_stage = |e: crate::workflow::graph::Refused| {
+            ProductError::of_stage(e.index, &e.at, e.message, text, file)
+        };
+        if !product.stages.is_empty() {
+            crate::workflow::bill::check(&product).map_err(of_stage)?;
+            for (index, stage) in product.stages.iter_mut().enumerate() {
+                let at = ProductError::of_stage(index, "model", String::new(), text, file);
+                stage.place = format!("{}, line {}: `{}`", at.file, at.line, at.found);
+            }
+        }
         product.uncertain = uncertain;
         product.uncertain.check_ends(file)?;
         let entries =

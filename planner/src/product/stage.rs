@@ -30,7 +30,8 @@ pub struct StageTable {
     /// Which model answers: `"option"` for the one under comparison (our replicas, or the API), or `"provider/model"` of a
     /// price sheet.
     pub model: Option<String>,
-    /// Prompt tokens of a call; needed where it is priced by tokens.
+    /// Prompt tokens of a call; needed where it is priced by tokens. Calls of `model = "option"` that give none are as long as the
+    /// product's segments.
     pub input_tokens: Option<StageTokens>,
     /// Answer tokens of a call.
     pub output_tokens: Option<StageTokens>,
@@ -54,6 +55,9 @@ pub struct StageTable {
     pub escalation: Option<bool>,
     /// The line of the bill; that of its kind where left out. Calls of `model = "option"` are inference always.
     pub line: Option<LineItem>,
+    /// Where its model is named, for errors found when a price sheet is looked up.
+    #[serde(skip)]
+    pub place: String,
 }
 
 /// What happens at a stage.
@@ -264,6 +268,11 @@ impl StageTable {
     /// Whether the option under comparison answers.
     pub fn is_option(&self) -> bool {
         self.model.as_deref() == Some(OPTION)
+    }
+
+    /// Whether its tokens have a price of their own.
+    pub fn is_priced_by_token(&self) -> bool {
+        self.usd_per_million_input_tokens.is_some() || self.usd_per_million_output_tokens.is_some()
     }
 
     /// Whether reaching it means that a person takes over.

@@ -101,6 +101,15 @@ impl Factors {
         )]
         let more = self.more_lost as u32;
         changed.fleet.replicas_lost = changed.fleet.replicas_lost.saturating_add(more);
+        if (self.api_prices - 1.0).abs() > 0.0 {
+            // Stages that ask a managed API pay its price too.
+            let api_priced =
+                |cost: &&mut CostEntry| cost.worked.as_ref().is_some_and(|worked| worked.api_priced);
+            for cost in changed.costs.iter_mut().filter(api_priced) {
+                let factor = crate::cost::decimal(self.api_prices);
+                cost.usd_per_request = cost.usd_per_request.map(|price| Price(price.0.times(factor)));
+            }
+        }
         if self.fixed_usd > 0.0 || self.usd_per_request > 0.0 {
             let price = |usd: f64| Price::try_from(usd).ok();
             changed.costs.push(CostEntry {

@@ -5,11 +5,15 @@ use breakeven_measurement::Measurement;
 
 use super::Factors;
 use crate::{
-    cost::{CostModel, SegmentTokens, Supply, decimal},
+    cost::{CostModel, Supply, decimal},
     plan::{LineItem, Provenance, ReplicaCapacity, decision_plan::ItemAmount},
     planning::{PlanOptions, SELF_HOST, api_models, own_model},
     product::Product,
     traffic::Week,
+    workflow::{
+        bill::{Sheets, with_stages},
+        load::Loads,
+    },
 };
 
 /// All that options are built from, beside the product.
@@ -38,7 +42,7 @@ impl World<'_> {
     /// Hands the models of all options of a product, ours first, to `use_them`.
     pub(crate) fn with_models<R>(&self, product: &Product, use_them: impl FnOnce(&[Model<'_>]) -> R) -> R {
         let week = Week::of(product);
-        let tokens = SegmentTokens::of(&product.workload());
+        let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(&product.workload()));
         let from = Provenance::Measured {
             run_id: self.measurement.run_id.clone(),
             path: "search.capacity.rate".to_owned(),
@@ -46,7 +50,7 @@ impl World<'_> {
         let own = own_model(
             product,
             &week,
-            &tokens,
+            &loads.own,
             self.measurement,
             self.prices,
             self.capacity,
@@ -54,9 +58,15 @@ impl World<'_> {
             self.options,
         );
         let mut models = vec![(SELF_HOST.to_owned(), own)];
-        let apis = api_models(product, &week, &tokens, self.prices, self.options.as_of);
+        let apis = api_models(product, &week, &loads.api, self.prices, self.options.as_of);
         models.extend(apis.into_iter().map(|(id, _, model)| (id, model)));
         use_them(&models)
+    }
+
+    /// A product read anew, with its stages in its costs and its load; `None` where they cannot be priced.
+    pub(crate) fn staged(&self, product: Product) -> Option<Product> {
+        let sheets = Sheets { prices: self.prices, as_of: self.options.as_of, measurement: self.measurement };
+        with_stages(product, &sheets).ok()
     }
 
     /// Every option's exact bill under some conditions.
@@ -94,7 +104,7 @@ fn bill(model: &CostModel<'_>, requests: f64, at: &Factors) -> Bill {
             } else {
                 line.usd_per_month
             };
-            ItemAmount { line: line.line, usd }
+            ItemAmount { line: line.line, usd: model.rounded(usd) }
         })
         .filter(|line| line.usd != Usd::ZERO)
         .collect();

@@ -93,6 +93,7 @@ impl<'a> Setup<'a> {
             *at = Some(value);
         }
         let Ok(product) = self.product.uncertain.product_at(&values) else { return false };
+        let Some(product) = self.world.staged(product) else { return false };
         let bills = self.world.bills(&product, &Factors::NONE);
         moved.options.iter().all(|option| {
             let exact = bills.iter().find(|(id, _)| *id == option.id).map(|(_, bill)| bill);
@@ -165,7 +166,8 @@ impl<'a> Setup<'a> {
                     *at = *value;
                 }
             }
-            compile(self.world, &self.product.uncertain.product_at(&slots).ok()?).0
+            let product = self.product.uncertain.product_at(&slots).ok()?;
+            compile(self.world, &self.world.staged(product)?).0
         } else {
             self.kernel.clone()
         };
@@ -212,12 +214,12 @@ impl Number {
             Self::Burst => kernel.burst = value / kernel.typed_burst,
             Self::Success => each(kernel, |option| {
                 if option.api.is_none() {
-                    option.success = value;
+                    option.success = value * option.workflow_success;
                 }
             }),
             Self::ApiSuccess(index) => each(kernel, |option| {
                 if option.api == Some(index) {
-                    option.success = value;
+                    option.success = value * option.workflow_success;
                 }
             }),
             Self::TokensRatio(index) => each(kernel, |option| {

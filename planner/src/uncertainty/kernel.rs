@@ -39,6 +39,12 @@ pub struct OptionKernel {
     /// Option id.
     pub id: String,
     pub(crate) success: f64,
+    /// What the workflow makes of a share of right answers.
+    pub(crate) workflow_success: f64,
+    /// Attempts that the stages make a request: in requests as measured, and in number.
+    load: (f64, f64),
+    /// USD a request that moves with API prices: stages that ask one.
+    api_priced: f64,
     /// Index of its `[[api]]`; `None` for our own replicas.
     pub(crate) api: Option<usize>,
     pub(crate) calls: Calls,
@@ -46,7 +52,8 @@ pub struct OptionKernel {
     pub(crate) typed: Vec<(usize, [f64; 3])>,
     typed_sum: [f64; 3],
     limits: Option<RateLimits>,
-    mean_tokens: (f64, f64),
+    /// Prompt and answer tokens of a request, retries of the stages included.
+    tokens: (f64, f64),
     peak_ready: f64,
 }
 
@@ -130,20 +137,28 @@ impl OptionKernel {
             Some(OnlyFor::Api) => api.is_some(),
         };
         let usd = |price: Option<crate::product::Price>| price.map_or(0.0, |p| p.0.to_f64());
-        let typed =
-            product.costs.iter().enumerate().filter(|(_, cost)| applies(cost.only)).map(|(index, cost)| {
-                (index, [usd(cost.usd_per_month), usd(cost.usd_per_request), usd(cost.usd_per_failure)])
-            });
+        let api_priced =
+            |cost: &crate::product::CostEntry| cost.worked.as_ref().is_some_and(|worked| worked.api_priced);
+        let costs = || product.costs.iter().enumerate().filter(|(_, cost)| applies(cost.only));
+        let typed = costs().filter(|(_, cost)| !api_priced(cost)).map(|(index, cost)| {
+            (index, [usd(cost.usd_per_month), usd(cost.usd_per_request), usd(cost.usd_per_failure)])
+        });
         let limits = api.and_then(|index| product.apis.get(index)?.limits).map(|table| table.limits());
         let mut option = Self {
             id: id.to_owned(),
             success: model.success.get(),
+            workflow_success: model.load.success,
+            load: (model.load.in_all(), model.load.attempts),
+            api_priced: costs()
+                .filter(|(_, cost)| api_priced(cost))
+                .map(|(_, cost)| usd(cost.usd_per_request))
+                .sum(),
             api,
             calls: calls(model)?,
             typed: typed.collect(),
             typed_sum: [0.0; 3],
             limits,
-            mean_tokens: (model.mean_input_tokens(), model.mean_output_tokens()),
+            tokens: model.load.all_tokens(),
             peak_ready: model.week.peak_ready(),
         };
         option.settle();
@@ -160,14 +175,16 @@ impl OptionKernel {
         let requests = requests * at.traffic;
         let retries = kernel.retries + at.more_retries;
         let burst = kernel.burst * at.burst;
-        let mean = requests * (1.0 + retries) / SECONDS_PER_MONTH;
+        // Of one attempt a request, and of what a replica carries.
+        let once = requests * (1.0 + retries) / SECONDS_PER_MONTH;
+        let mean = once * self.load.0;
         if let Some(limits) = &self.limits {
             let ratio = self.ratio();
-            let count = mean * self.peak_ready * burst * 60.0;
+            let count = once * self.peak_ready * burst * 60.0;
             let peak = PeakMinute {
-                requests: count,
-                input_tokens: count * self.mean_tokens.0 * ratio,
-                output_tokens: count * self.mean_tokens.1 * ratio,
+                requests: count * self.load.1,
+                input_tokens: count * self.tokens.0 * ratio,
+                output_tokens: count * self.tokens.1 * ratio,
             };
             if limits.check(&peak).iter().any(breakeven_hardware::api_limits::LimitUse::is_exceeded) {
                 return None;
@@ -196,9 +213,9 @@ impl OptionKernel {
                 base * (1.0 + retries) * at.api_prices * kernel.api_price
             }
             Calls::Units { ratio, usd_per_unit_hour, least, step, input_rate, output_rate } => {
-                let per_second = mean * self.peak_ready * burst * ratio;
-                let wanted = per_second * self.mean_tokens.0 / input_rate
-                    + per_second * self.mean_tokens.1 / output_rate;
+                let per_second = once * self.peak_ready * burst * ratio;
+                let wanted =
+                    per_second * self.tokens.0 / input_rate + per_second * self.tokens.1 / output_rate;
                 let units = ceil(ceil(wanted).max(*least).max(1.0) / step) * step;
                 units * usd_per_unit_hour * HOURS_PER_MONTH * at.api_prices * kernel.api_price
             }
@@ -207,7 +224,7 @@ impl OptionKernel {
         let [fixed, each, failing] = self.typed_sum;
         let other = fixed
             + at.fixed_usd
-            + (each + at.usd_per_request) * requests
+            + (each + at.usd_per_request + self.api_priced * at.api_prices * kernel.api_price) * requests
             + failing * requests * (1.0 - success);
         Some(Cost { usd: calls + other, successes: requests * success })
     }
@@ -222,7 +239,7 @@ impl OptionKernel {
     /// Mean utilisation of the busiest hour's fleet at a volume; `None` for an API.
     pub(crate) fn utilization(&self, kernel: &Kernel, requests: f64) -> Option<f64> {
         let (Calls::Hourly { fleet, .. } | Calls::Owned { fleet, .. }) = &self.calls else { return None };
-        let mean = requests * (1.0 + kernel.retries) / SECONDS_PER_MONTH;
+        let mean = requests * self.load.0 * (1.0 + kernel.retries) / SECONDS_PER_MONTH;
         Some(mean / (fleet.capacity * fleet.replicas(mean * self.peak_ready * kernel.burst, 0.0)))
     }
 }
@@ -330,7 +347,8 @@ fn calls(model: &CostModel<'_>) -> Option<Calls> {
                     (start as f64, input, output)
                 })
                 .collect();
-            let segments = model.tokens.iter().map(|segment| {
+            // Retries of the stages cost what they hold; more attempts for each are a factor on both.
+            let segments = model.load.first.iter().chain(&model.load.retried).map(|segment| {
                 let (share, input, output) = segment.parts();
                 SegmentPrice { share, input, output, tiers: tiers.clone() }
             });

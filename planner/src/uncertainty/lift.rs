@@ -233,6 +233,12 @@ impl Uncertain {
         };
         let wrong = |error: toml::de::Error| error.message().trim().to_owned();
         let mut product: Product = toml::from_str(&self.replaced(at)).map_err(wrong)?;
+        if !product.stages.is_empty() {
+            crate::workflow::bill::check(&product).map_err(|e| {
+                let stage = product.stages.get(e.index).map_or("", |stage| stage.id.as_str());
+                format!("stage `{stage}`: {}", e.message)
+            })?;
+        }
         product.costs.extend(
             crate::stack::entries(&product.stack)
                 .map_err(|error| format!("[[stack.{}]] multiplies to {:e} USD", error.table, error.usd))?,

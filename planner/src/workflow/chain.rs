@@ -30,6 +30,8 @@ pub struct StageExpected {
     pub calls: f64,
     /// Second and later attempts.
     pub retries: f64,
+    /// Those that the infrastructure causes; the product causes the rest.
+    pub infrastructure_retries: f64,
     /// Prompt tokens of first attempts.
     pub input_tokens: f64,
     /// Answer tokens of first attempts.
@@ -130,6 +132,7 @@ fn row(stage: &Stage, visits: f64) -> StageExpected {
         visits,
         calls,
         retries,
+        infrastructure_retries: retries * stage.infrastructure_share,
         input_tokens: first.0,
         output_tokens: first.1,
         retried_input_tokens: retried.0,

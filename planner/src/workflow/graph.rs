@@ -4,9 +4,12 @@ use breakeven_hardware::Usd;
 use serde::Deserialize;
 
 use super::attempts::{Attempts, all_succeed};
-use crate::product::{
-    OnlyFor, ProductError,
-    stage::{Quantiles, StageKind, StageTable},
+use crate::{
+    plan::LineItem,
+    product::{
+        OnlyFor, ProductError,
+        stage::{Quantiles, StageKind, StageTable},
+    },
 };
 
 /// A million, of which tokens are priced.
@@ -35,6 +38,8 @@ pub struct ModelPrice {
     pub usd_per_million_input: f64,
     /// USD of a million answer tokens.
     pub usd_per_million_output: f64,
+    /// USD of a call, whatever its tokens.
+    pub usd_per_call: f64,
 }
 
 /// One stage, in numbers. Amounts are of one attempt or visit.
@@ -44,6 +49,12 @@ pub struct Stage {
     pub id: String,
     /// What happens there.
     pub kind: StageKind,
+    /// The line of the bill.
+    pub line: LineItem,
+    /// Whether the model under comparison answers.
+    pub option: bool,
+    /// Whether its tokens are those of the product's segments.
+    pub of_segments: bool,
     /// Whether reaching it means that a person takes over.
     pub escalation: bool,
     /// Calls of a visit.
@@ -52,6 +63,8 @@ pub struct Stage {
     pub parallel: bool,
     /// Attempts of a call.
     pub attempts: Attempts,
+    /// Share of the retries that the infrastructure causes, the product the rest; 0 where nothing is tried again.
+    pub infrastructure_share: f64,
     /// Mean share of its tokens that an attempt spends.
     pub token_share: f64,
     /// Prompt tokens of a retry over those of a first attempt.
@@ -72,6 +85,8 @@ pub struct Stage {
     pub usd_per_minute: f64,
     /// Seconds of an attempt.
     pub latency: Option<Quantiles>,
+    /// Whether those are the measurement's.
+    pub latency_measured: bool,
     /// Seconds before the first retry, and the most that doubling leads to.
     pub backoff_seconds: (f64, f64),
     /// Where visits lead, failed ones included; the probabilities sum to 1.
@@ -86,11 +101,11 @@ pub struct Workflow {
 
 /// A stage that is refused.
 #[derive(Debug)]
-struct Refused {
-    index: usize,
+pub(crate) struct Refused {
+    pub(crate) index: usize,
     /// Text to look for within the stage's lines, so that the error names the right one.
-    at: String,
-    message: String,
+    pub(crate) at: String,
+    pub(crate) message: String,
 }
 
 fn refused(index: usize, at: impl Into<String>, message: impl Into<String>) -> Refused {
@@ -114,7 +129,7 @@ pub fn read_stages(text: &str, file: &str) -> Result<Vec<StageTable>, ProductErr
 
 impl Workflow {
     /// The workflow of a product file's text for one kind of option. `price_of` gives the price of a model by the name that a
-    /// stage gives it: `"option"`, or `"provider/model"`.
+    /// stage gives it, `"option"` or `"provider/model"`, and the mean prompt tokens of a call.
     ///
     /// # Errors
     /// One message with file, line, value and expectation: probabilities that do not sum to 1, a stage that nothing leads to, a
@@ -123,17 +138,20 @@ impl Workflow {
         text: &str,
         file: &str,
         kind: OnlyFor,
-        price_of: impl Fn(&str) -> Option<ModelPrice>,
+        price_of: impl Fn(&str, f64) -> Option<ModelPrice>,
     ) -> Result<Self, ProductError> {
         let tables = read_stages(text, file)?;
-        Self::of(&tables, kind, price_of)
+        Self::of(&tables, kind, None, &price_of)
             .map_err(|e| ProductError::of_stage(e.index, &e.at, e.message, text, file))
     }
 
-    fn of(
+    /// The same from tables. `segments` are the mean prompt and answer tokens of the product's segments, for calls of the option
+    /// that give none of their own.
+    pub(crate) fn of(
         tables: &[StageTable],
         kind: OnlyFor,
-        price_of: impl Fn(&str) -> Option<ModelPrice>,
+        segments: Option<(f64, f64)>,
+        price_of: &impl Fn(&str, f64) -> Option<ModelPrice>,
     ) -> Result<Self, Refused> {
         for (index, table) in tables.iter().enumerate() {
             let id = table.id.as_str();
@@ -152,11 +170,23 @@ impl Workflow {
                 ));
             }
         }
-        let stages = tables.iter().enumerate();
-        let stages: Result<Vec<Stage>, Refused> =
-            stages.map(|(index, table)| stage_of(tables, index, table, kind, &price_of)).collect();
-        let workflow = Self { stages: stages? };
+        let of_kind = |kind: OnlyFor| -> Result<Self, Refused> {
+            let stages = tables.iter().enumerate();
+            let stages =
+                stages.map(|(index, table)| stage_of(tables, index, table, kind, segments, price_of));
+            Ok(Self { stages: stages.collect::<Result<_, _>>()? })
+        };
+        let workflow = of_kind(kind)?;
         workflow.check_ends()?;
+        let other = of_kind(if kind == OnlyFor::Api { OnlyFor::SelfHost } else { OnlyFor::Api });
+        let elsewhere = other.map(|other| other.reached()).unwrap_or_default();
+        let mut reached = workflow.reached().into_iter().enumerate();
+        // A stage of one kind of option alone is none that nothing leads to.
+        if let Some((index, _)) = reached.find(|(index, seen)| !seen && elsewhere.get(*index) != Some(&true))
+        {
+            let message = "expected a stage that a branch leads to, found none that does";
+            return Err(refused(index, "id", message));
+        }
         Ok(workflow)
     }
 
@@ -165,41 +195,43 @@ impl Workflow {
         &self.stages
     }
 
-    /// Every stage is reached, and from each an end is.
-    fn check_ends(&self) -> Result<(), Refused> {
-        let n = self.stages.len();
-        let leads = |from: usize, to: usize| {
-            let exits = self.stages.get(from).map(|stage| stage.exits.as_slice()).unwrap_or_default();
-            exits.iter().any(|(target, p)| *target == Target::Stage(to) && *p > 0.0)
-        };
-        let mut reached: Vec<bool> = (0..n).map(|index| index == 0).collect();
-        let mut ends: Vec<bool> = self
-            .stages
-            .iter()
-            .map(|stage| {
-                stage.exits.iter().any(|(target, p)| !matches!(target, Target::Stage(_)) && *p > 0.0)
-            })
-            .collect();
+    /// Gives calls of the option's model the time of a measured request, where their stage says none and they are as long as the
+    /// product's segments.
+    pub(crate) fn measured_latency(&mut self, latency: Quantiles) {
+        let untimed = |stage: &&mut Stage| stage.option && stage.of_segments && stage.latency.is_none();
+        for stage in self.stages.iter_mut().filter(untimed) {
+            stage.latency = Some(latency);
+            stage.latency_measured = true;
+        }
+    }
+
+    fn leads(&self, from: usize, to: usize) -> bool {
+        let exits = self.stages.get(from).map(|stage| stage.exits.as_slice()).unwrap_or_default();
+        exits.iter().any(|(target, p)| *target == Target::Stage(to) && *p > 0.0)
+    }
+
+    /// Marks what is connected to what is marked.
+    fn spread(&self, mut seen: Vec<bool>, way: impl Fn(usize, usize) -> bool) -> Vec<bool> {
         // No path is longer than the stages.
-        for _ in 0..n {
-            let flags = |seen: &[bool], way: &dyn Fn(usize, usize) -> bool| -> Vec<bool> {
-                (0..n)
-                    .map(|to| {
-                        seen.get(to) == Some(&true)
-                            || seen.iter().enumerate().any(|(from, known)| *known && way(from, to))
-                    })
-                    .collect()
-            };
-            reached = flags(&reached, &leads);
-            ends = flags(&ends, &|from, to| leads(to, from));
+        for _ in 0..seen.len() {
+            let joined = |to: usize| seen.iter().enumerate().any(|(from, known)| *known && way(from, to));
+            seen = (0..seen.len()).map(|to| seen.get(to) == Some(&true) || joined(to)).collect();
         }
-        if let Some(index) = reached.iter().position(|seen| !seen) {
-            return Err(refused(
-                index,
-                "id",
-                "expected a stage that a branch leads to, found none that does",
-            ));
-        }
+        seen
+    }
+
+    /// Which stages a request may come to.
+    fn reached(&self) -> Vec<bool> {
+        let first = (0..self.stages.len()).map(|index| index == 0).collect();
+        self.spread(first, |from, to| self.leads(from, to))
+    }
+
+    /// From every stage an end is reached.
+    fn check_ends(&self) -> Result<(), Refused> {
+        let ending = |stage: &Stage| {
+            stage.exits.iter().any(|(target, p)| !matches!(target, Target::Stage(_)) && *p > 0.0)
+        };
+        let ends = self.spread(self.stages.iter().map(ending).collect(), |from, to| self.leads(to, from));
         if let Some(index) = ends.iter().position(|seen| !seen) {
             let message =
                 "expected a way to `success`, `failure` or `escalated`, found a loop that never ends";
@@ -262,51 +294,75 @@ fn branches(
         .collect()
 }
 
+/// Mean tokens of a call, and whether they are those of the product's segments.
+fn tokens(
+    index: usize,
+    table: &StageTable,
+    segments: Option<(f64, f64)>,
+) -> Result<((f64, f64), bool), Refused> {
+    let mean = |tokens: Option<crate::product::stage::StageTokens>| {
+        tokens.map_or(0.0, crate::product::stage::StageTokens::mean)
+    };
+    match (table.input_tokens, table.output_tokens, segments) {
+        (None, None, Some(means)) if table.is_option() => Ok((means, true)),
+        (Some(_), Some(_), _) => Ok(((mean(table.input_tokens), mean(table.output_tokens)), false)),
+        _ if table.model.is_some() || table.is_priced_by_token() => {
+            let message =
+                "expected input_tokens and output_tokens of a stage priced by tokens, found not both";
+            Err(refused(index, "id", message))
+        }
+        _ => Ok(((mean(table.input_tokens), mean(table.output_tokens)), false)),
+    }
+}
+
 /// Prices of a stage: USD of an attempt, of a prompt token, of an answer token.
 fn prices(
     index: usize,
     table: &StageTable,
-    price_of: &impl Fn(&str) -> Option<ModelPrice>,
+    prompt: f64,
+    price_of: &impl Fn(&str, f64) -> Option<ModelPrice>,
 ) -> Result<(f64, f64, f64), Refused> {
     let usd = |price: Option<crate::product::Price>| price.map_or(Usd::ZERO, |p| p.0).to_f64();
-    let by_token =
-        table.usd_per_million_input_tokens.is_some() || table.usd_per_million_output_tokens.is_some();
-    if table.kind == StageKind::Human {
-        return if table.minutes_per_visit.is_some() && table.loaded_usd_per_hour.is_some() {
-            Ok((usd(table.usd_per_call), 0.0, 0.0))
-        } else {
-            let message =
-                "expected a price: minutes_per_visit and loaded_usd_per_hour of the person, found not both";
-            Err(refused(index, "kind", message))
-        };
+    let by_token = table.is_priced_by_token();
+    let person = table.minutes_per_visit.is_some() && table.loaded_usd_per_hour.is_some();
+    if table.kind == StageKind::Human && !person {
+        let message =
+            "expected a price: minutes_per_visit and loaded_usd_per_hour of the person, found not both";
+        return Err(refused(index, "kind", message));
     }
-    let (input, output) = match &table.model {
+    if table.minutes_per_visit.is_some() != table.loaded_usd_per_hour.is_some() {
+        let message = "expected minutes_per_visit with loaded_usd_per_hour, found one of them";
+        let key = if table.minutes_per_visit.is_some() { "minutes_per_visit" } else { "loaded_usd_per_hour" };
+        return Err(refused(index, key, message));
+    }
+    let per_call = usd(table.usd_per_call);
+    match &table.model {
         Some(_) if by_token => {
             let message = "expected a model of a price sheet or the price of its tokens, found both";
-            return Err(refused(index, "model", message));
+            Err(refused(index, "model", message))
         }
         Some(model) => {
             let message = format!(
                 "expected \"option\" or a \"provider/model\" that a price sheet has, found \"{model}\""
             );
-            let price = price_of(model).ok_or_else(|| refused(index, "model", message))?;
-            (price.usd_per_million_input, price.usd_per_million_output)
+            let price = price_of(model, prompt).ok_or_else(|| refused(index, "model", message))?;
+            Ok((
+                per_call + price.usd_per_call,
+                price.usd_per_million_input / MILLION,
+                price.usd_per_million_output / MILLION,
+            ))
         }
-        None if by_token => {
-            (usd(table.usd_per_million_input_tokens), usd(table.usd_per_million_output_tokens))
-        }
-        None if table.usd_per_call.is_some() => (0.0, 0.0),
+        None if by_token => Ok((
+            per_call,
+            usd(table.usd_per_million_input_tokens) / MILLION,
+            usd(table.usd_per_million_output_tokens) / MILLION,
+        )),
+        None if table.usd_per_call.is_some() || table.kind == StageKind::Human => Ok((per_call, 0.0, 0.0)),
         None => {
             let message = "expected a price: model, usd_per_call (0 where it costs nothing) or usd_per_million_input_tokens, found none";
-            return Err(refused(index, "id", message));
+            Err(refused(index, "id", message))
         }
-    };
-    if (table.model.is_some() || by_token) && (table.input_tokens.is_none() || table.output_tokens.is_none())
-    {
-        let message = "expected input_tokens and output_tokens of a stage priced by tokens, found not both";
-        return Err(refused(index, "id", message));
     }
-    Ok((usd(table.usd_per_call), input / MILLION, output / MILLION))
 }
 
 fn stage_of(
@@ -314,9 +370,11 @@ fn stage_of(
     index: usize,
     table: &StageTable,
     kind: OnlyFor,
-    price_of: &impl Fn(&str) -> Option<ModelPrice>,
+    segments: Option<(f64, f64)>,
+    price_of: &impl Fn(&str, f64) -> Option<ModelPrice>,
 ) -> Result<Stage, Refused> {
     let mut attempts = Attempts::SURE;
+    let mut infrastructure_share = 0.0;
     let (mut token_share, mut ratio, mut backoff) = (1.0, 1.0, (0.0, 0.0));
     if let Some(r) = &table.retries {
         let (infrastructure, product) = (r.infrastructure.get(), r.product.get());
@@ -328,6 +386,9 @@ fn stage_of(
         let of = |tried: bool, share: f64| if tried { (share, 0.0) } else { (0.0, share) };
         let (first, second) = (of(r.of_infrastructure, infrastructure), of(r.of_product, product));
         attempts = Attempts { retried: first.0 + second.0, lost: first.1 + second.1, most: r.most };
+        if attempts.retried > 0.0 {
+            infrastructure_share = first.0 / attempts.retried;
+        }
         token_share = 1.0
             - infrastructure * (1.0 - r.infrastructure_token_share.get())
             - product * (1.0 - r.product_token_share.get());
@@ -341,24 +402,31 @@ fn stage_of(
     let mut exits: Vec<(Target, f64)> =
         branches(tables, index, table, kind)?.into_iter().map(|(to, p)| (to, p * success)).collect();
     exits.push((target(tables, index, table.on_failure.as_deref().unwrap_or("failure"))?, 1.0 - success));
-    let (usd_per_attempt, usd_per_input_token, usd_per_output_token) = prices(index, table, price_of)?;
+    let ((input_tokens, output_tokens), of_segments) = tokens(index, table, segments)?;
+    let (usd_per_attempt, usd_per_input_token, usd_per_output_token) =
+        prices(index, table, input_tokens, price_of)?;
     Ok(Stage {
         id: table.id.clone(),
         kind: table.kind,
+        line: table.line(),
+        option: table.is_option(),
+        of_segments,
         escalation: table.is_escalation(),
         calls,
         parallel: table.parallel,
         attempts,
+        infrastructure_share,
         token_share,
         retried_prompt_ratio: ratio,
-        input_tokens: table.input_tokens.map_or(0.0, crate::product::stage::StageTokens::mean),
-        output_tokens: table.output_tokens.map_or(0.0, crate::product::stage::StageTokens::mean),
+        input_tokens,
+        output_tokens,
         usd_per_attempt,
         usd_per_input_token,
         usd_per_output_token,
         minutes: table.minutes_per_visit.map_or(0.0, crate::product::NonNegative::get),
         usd_per_minute: table.loaded_usd_per_hour.map_or(0.0, |price| price.0.to_f64() / MINUTES_AN_HOUR),
         latency: table.latency.map(|latency| latency.0),
+        latency_measured: false,
         backoff_seconds: backoff,
         exits,
     })

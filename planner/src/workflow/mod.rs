@@ -7,15 +7,22 @@
 //! | [`chain`] | the chain solved |
 //! | [`journeys`] | seeded journeys one by one: the latency along the paths, and the check of the chain |
 //! | [`linear`] | a small system of linear equations |
-//!
-//! Nothing of the plan uses it yet.
+//! | `load` | what a request asks of the model under comparison, in the terms of capacity and bills |
+//! | `bill` | what the other stages cost, as entries of the bill |
+//! | `latency` | the journeys' times in the plan |
+//! | `summary` | the workflow as the plan shows it |
 
 pub mod attempts;
+pub(crate) mod bill;
 pub mod chain;
 pub mod graph;
 pub mod journeys;
+pub(crate) mod latency;
 pub mod linear;
+pub(crate) mod load;
+pub(crate) mod summary;
 
+pub use bill::measured_requests;
 pub use chain::{Expected, StageExpected};
 pub use graph::{ModelPrice, Workflow, read_stages};
 pub use journeys::{Journeys, simulate};

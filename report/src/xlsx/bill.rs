@@ -230,8 +230,9 @@ fn hours(book: &mut Workbook, inputs: &Inputs<'_>, formats: &Formats) -> Result<
             let day = day.get(usize::try_from(hour / 24).unwrap_or(0) % 7).copied().unwrap_or_default();
             text(page, row, 0, &format!("{day} {:02}:00", hour % 24), &formats.text)?;
             page.write_number_with_format(row, 1, *busiest, &formats.number)?;
+            let attempts = basis.attempts_per_request.map(|n| format!("*{n}")).unwrap_or_default();
             let ready = format!(
-                "=requests_per_month*(1+retries_per_request)/(hours_per_month*3600)*B{}*burst_factor",
+                "=requests_per_month{attempts}*(1+retries_per_request)/(hours_per_month*3600)*B{}*burst_factor",
                 row + 1
             );
             page.write_formula_with_format(row, 2, ready.as_str(), &formats.number)?;

@@ -74,6 +74,7 @@ fn api(id: &str, name: &str, inference: &str, total: &str, infeasible: Option<&s
         usd_per_month_interval: None,
         usd_per_busy_hour: None,
         usd_per_million_output_tokens: Some(usd("0.4")),
+        unit_economics: Vec::new(),
     }
 }
 
@@ -132,6 +133,7 @@ pub(crate) fn plan() -> Plan {
         usd_per_month_interval: Some((usd("1396"), usd("1688"))),
         usd_per_busy_hour: Some(usd("0.61")),
         usd_per_million_output_tokens: Some(usd("12.1666")),
+        unit_economics: Vec::new(),
     };
     Plan {
         format: FORMAT.to_owned(),
@@ -247,6 +249,7 @@ pub(crate) fn plan() -> Plan {
             .collect(),
         warnings: vec!["the design rate is above the highest valid level".to_owned()],
         cost_basis: None,
+        workflow: Vec::new(),
     }
 }
 

@@ -1,0 +1,248 @@
+//! What one request asks of the model under comparison, in the terms of the bills: calls by their length, and demand on a replica.
+//!
+//! A replica's capacity is measured in requests of the product's segments. A call of other lengths counts as so many of them as its
+//! tokens take time: (p · prompt + d · answer) over the same of the measured mean, with p and d the measured seconds of a prompt and of
+//! an answer token (as the bill is split among teams, `allocation`). A call as long as the segments' counts as one, whatever p and d.
+
+use breakeven_measurement::{Measurement, Workload};
+
+use super::{Expected, Workflow};
+use crate::{
+    allocation::seconds_per_token,
+    cost::{SegmentTokens, input, typed_at},
+    plan::Provenance,
+};
+
+/// What a request asks of one kind of option.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Load {
+    /// First attempts, by length; the share of each is its calls a request.
+    pub(crate) first: Vec<SegmentTokens>,
+    /// Retries that the stages make, likewise.
+    pub(crate) retried: Vec<SegmentTokens>,
+    /// First attempts of a request, in requests as they were measured.
+    pub(crate) demand: f64,
+    /// Retries of the stages, over first attempts, both in requests as they were measured.
+    pub(crate) retried_share: f64,
+    /// Attempts of a request, retries of the stages included.
+    pub(crate) attempts: f64,
+    /// Share of requests that the workflow brings to `success` without an escalation.
+    pub(crate) success: f64,
+    /// Share of requests that an escalation brings to `success`.
+    pub(crate) aided: f64,
+    /// Prompt and answer tokens a request of the stages that give their own.
+    pub(crate) fixed_tokens: (f64, f64),
+    /// How often a request spends its segment's prompt and answer tokens beside those.
+    pub(crate) of_segment: (f64, f64),
+    /// The workflow behind it; `None` without stages.
+    pub(crate) workflow: Option<Solved>,
+}
+
+/// A workflow and what it comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Solved {
+    pub(crate) workflow: Workflow,
+    pub(crate) expected: Expected,
+    /// Where the calls come from, stage by stage.
+    pub(crate) from: Provenance,
+}
+
+/// Of both kinds of option.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Loads {
+    pub(crate) own: Load,
+    pub(crate) api: Load,
+}
+
+impl Loads {
+    /// Without stages: each request is one call, as long as its segment's.
+    pub(crate) fn plain(workload: &Workload) -> Self {
+        let load = Load {
+            first: SegmentTokens::of(workload),
+            retried: Vec::new(),
+            demand: 1.0,
+            retried_share: 0.0,
+            attempts: 1.0,
+            success: 1.0,
+            aided: 0.0,
+            fixed_tokens: (0.0, 0.0),
+            of_segment: (1.0, 1.0),
+            workflow: None,
+        };
+        Self { own: load.clone(), api: load }
+    }
+
+    /// Whether a request takes the same way through the stages with either kind, so that one option may serve what another began.
+    pub(crate) fn are_alike(&self) -> bool {
+        let of = |load: &Load| load.workflow.as_ref().map(|solved| solved.expected.clone());
+        of(&self.own) == of(&self.api)
+    }
+}
+
+impl Load {
+    /// Of a workflow. `workload` is the product's, whose segments calls without tokens of their own are as long as.
+    pub(crate) fn of(
+        workflow: Workflow,
+        expected: Expected,
+        workload: &Workload,
+        measurement: &Measurement,
+    ) -> Self {
+        let segments = SegmentTokens::of(workload);
+        let (prompt, answer) = seconds_per_token(measurement).unwrap_or((1.0, 1.0));
+        let measured = &measurement.workload;
+        let whole = prompt * measured.mean_input_tokens() + answer * measured.mean_output_tokens();
+        let mut load = Self {
+            first: Vec::new(),
+            retried: Vec::new(),
+            demand: 0.0,
+            retried_share: 0.0,
+            attempts: 0.0,
+            success: expected.success,
+            aided: (expected.resolved - expected.success).max(0.0),
+            fixed_tokens: (0.0, 0.0),
+            of_segment: (0.0, 0.0),
+            workflow: None,
+        };
+        let mut retried_demand = 0.0;
+        for (stage, row) in workflow.stages().iter().zip(&expected.stages).filter(|(stage, _)| stage.option) {
+            load.attempts += row.calls + row.retries;
+            let (spent, ratio) = (stage.token_share, stage.retried_prompt_ratio);
+            let lengths = if stage.of_segments {
+                load.of_segment.0 += spent * (row.calls + row.retries * ratio);
+                load.of_segment.1 += spent * (row.calls + row.retries);
+                segments.clone()
+            } else {
+                load.fixed_tokens.0 += row.input_tokens + row.retried_input_tokens;
+                load.fixed_tokens.1 += row.output_tokens + row.retried_output_tokens;
+                vec![SegmentTokens::new(1.0, stage.input_tokens, stage.output_tokens)]
+            };
+            // How many measured requests one attempt is.
+            let weight = |longer: f64| {
+                if stage.of_segments {
+                    let prompts = prompt * measured.mean_input_tokens() * (longer - 1.0) / whole;
+                    spent * (1.0 + prompts)
+                } else {
+                    spent * (prompt * stage.input_tokens * longer + answer * stage.output_tokens) / whole
+                }
+            };
+            load.demand += row.calls * weight(1.0);
+            retried_demand += row.retries * weight(ratio);
+            for segment in lengths {
+                let (share, input, output) = segment.parts();
+                let of = |calls: f64, longer: f64| {
+                    SegmentTokens::new(share * calls, input * longer * spent, output * spent)
+                };
+                load.first.push(of(row.calls, 1.0));
+                if row.retries > 0.0 {
+                    load.retried.push(of(row.retries, ratio));
+                }
+            }
+        }
+        load.retried_share = if load.demand > 0.0 { retried_demand / load.demand } else { 0.0 };
+        let from = calls_from(&workflow, &expected);
+        load.workflow = Some(Solved { workflow, expected, from });
+        load
+    }
+
+    /// All attempts that the stages make, in requests as they were measured.
+    pub(crate) fn in_all(&self) -> f64 {
+        self.demand * (1.0 + self.retried_share)
+    }
+
+    /// Mean prompt tokens of a request's first attempts.
+    pub(crate) fn input_tokens(&self) -> f64 {
+        tokens(&self.first).0
+    }
+
+    /// Mean answer tokens of a request's first attempts.
+    pub(crate) fn output_tokens(&self) -> f64 {
+        tokens(&self.first).1
+    }
+
+    /// Mean prompt and answer tokens of a request, retries of the stages included.
+    pub(crate) fn all_tokens(&self) -> (f64, f64) {
+        let (first, retried) = (tokens(&self.first), tokens(&self.retried));
+        (first.0 + retried.0, first.1 + retried.1)
+    }
+
+    /// Retries' share of what all attempts ask for, with `retries` more attempts for each of the stages'. `retried` is what the
+    /// stages' own retries ask for over what first attempts do.
+    pub(crate) fn retries_of_all(retried: f64, retries: f64) -> f64 {
+        (retries + retried * (1.0 + retries)) / ((1.0 + retried) * (1.0 + retries))
+    }
+}
+
+fn tokens(lengths: &[SegmentTokens]) -> (f64, f64) {
+    let sum = |of: fn((f64, f64, f64)) -> f64| lengths.iter().map(|length| of(length.parts())).sum();
+    (sum(|(share, input, _)| share * input), sum(|(share, _, output)| share * output))
+}
+
+/// Where a request's calls of the option come from.
+fn calls_from(workflow: &Workflow, expected: &Expected) -> Provenance {
+    let stages = workflow.stages().iter().enumerate().zip(&expected.stages);
+    let inputs = stages.filter(|((_, stage), _)| stage.option).flat_map(|((index, stage), row)| {
+        let path = format!("stage.{}", stage.id);
+        let mut inputs = vec![
+            input(
+                &format!("calls of {}", stage.id),
+                format!("{:.6}", row.calls),
+                visits_from(workflow, expected, index),
+            ),
+            input(
+                &format!("prompt and answer tokens of a call of {}", stage.id),
+                format!(
+                    "{:.1} + {:.1}",
+                    stage.input_tokens * stage.token_share,
+                    stage.output_tokens * stage.token_share
+                ),
+                if stage.of_segments {
+                    typed_at("segment", Some("the stage gives no tokens of its own".to_owned()))
+                } else {
+                    typed_at(&format!("{path}.input_tokens, output_tokens"), None)
+                },
+            ),
+        ];
+        if row.retries > 0.0 {
+            inputs.push(input(
+                &format!("retries of {}, infrastructure + product", stage.id),
+                format!(
+                    "{:.6} + {:.6}",
+                    row.infrastructure_retries,
+                    row.retries - row.infrastructure_retries
+                ),
+                typed_at(&format!("{path}.retries"), None),
+            ));
+        }
+        inputs
+    });
+    Provenance::Computed {
+        formula: "expected calls of the stages that ask the option's model, a request".to_owned(),
+        inputs: inputs.collect(),
+    }
+}
+
+/// Where the visits of a stage come from.
+pub(crate) fn visits_from(workflow: &Workflow, expected: &Expected, index: usize) -> Provenance {
+    let rows = workflow.stages().iter().zip(&expected.stages);
+    let leading = rows.filter_map(|(stage, row)| {
+        let share: f64 = stage
+            .exits
+            .iter()
+            .filter(|(target, _)| *target == super::graph::Target::Stage(index))
+            .map(|(_, p)| p)
+            .sum();
+        (share > 0.0).then(|| {
+            let value = format!("{share:.6} of {:.6} visits", row.visits);
+            input(
+                &format!("from {}", stage.id),
+                value,
+                typed_at(&format!("stage.{}.branches", stage.id), None),
+            )
+        })
+    });
+    Provenance::Computed {
+        formula: "expected visits of the workflow, an absorbing Markov chain: (I - Q')^-1 (docs/METHOD.md)"
+            .to_owned(),
+        inputs: leading.collect(),
+    }
+}
