@@ -56,7 +56,9 @@ pub(crate) struct ActualsArguments {
 /// `NAME=MODEL`.
 fn alias(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, model)) if !name.is_empty() && !model.is_empty() => Ok((name.to_owned(), model.to_owned())),
+        Some((name, model)) if !name.is_empty() && !model.is_empty() => {
+            Ok((name.to_owned(), model.to_owned()))
+        }
         _ => Err(format!("expected NAME=MODEL, found `{text}`")),
     }
 }
@@ -79,11 +81,8 @@ pub(crate) fn actuals(arguments: &ActualsArguments) -> Result<Answer> {
         (None, Some(product), Some(path)) => Some(Expected::of_product(product, &path.display().to_string())),
         _ => None,
     };
-    let thresholds = Thresholds {
-        off_plan: arguments.threshold,
-        costly_share: arguments.costly,
-        ..Thresholds::default()
-    };
+    let thresholds =
+        Thresholds { off_plan: arguments.threshold, costly_share: arguments.costly, ..Thresholds::default() };
     let found = compare(&usage, expected.as_ref(), &thresholds);
     let format = if arguments.json { CompareFormat::Json } else { arguments.format };
     console::print(&match format {

@@ -23,6 +23,8 @@ struct Table {
     rows: Vec<Vec<String>>,
     /// Columns of numbers.
     numbers: std::ops::Range<usize>,
+    /// Whether long cells wrap to the terminal; else every row stays a line.
+    wraps: bool,
     after: Option<String>,
 }
 
@@ -32,7 +34,7 @@ pub fn text(actuals: &Actuals, width: usize) -> String {
     out.push('\n');
     for table in tables(actuals) {
         let _ = write!(out, "\n{}\n", table.title);
-        out.push_str(&text_table(&table.heads, table.rows, table.numbers, Some(width)));
+        out.push_str(&text_table(&table.heads, table.rows, table.numbers, table.wraps.then_some(width)));
         if let Some(after) = table.after {
             let _ = writeln!(out, "{after}");
         }
@@ -109,12 +111,14 @@ fn tables(actuals: &Actuals) -> Vec<Table> {
             heads: vec!["flag", "of", "when", "was", "is", "why"],
             rows: actuals.flags.iter().map(flag).collect(),
             numbers: 3..5,
+            wraps: true,
             after: None,
         });
     }
     all.push(if actuals.comparison.is_empty() { unit_table(actuals) } else { comparison_table(actuals) });
     for dimension in Dimension::ALL {
-        let groups: Vec<&Group> = actuals.groups.iter().filter(|group| group.dimension == dimension).collect();
+        let groups: Vec<&Group> =
+            actuals.groups.iter().filter(|group| group.dimension == dimension).collect();
         if !groups.is_empty() {
             all.push(group_table(dimension, &groups));
         }
@@ -128,6 +132,7 @@ fn tables(actuals: &Actuals) -> Vec<Table> {
             heads: vec!["", "attempts"],
             rows: rows.collect(),
             numbers: 1..2,
+            wraps: true,
             after: more(counts.len(), SHOWN_CAUSES),
         });
     }
@@ -160,7 +165,8 @@ fn flag(flag: &Flag) -> Vec<String> {
 fn comparison_table(actuals: &Actuals) -> Table {
     let cells = |line: &Line| {
         let figure = |figure: Option<Figure>| figure.map_or_else(|| ABSENT.to_owned(), shown);
-        let change = line.change.map_or_else(|| ABSENT.to_owned(), |change| format!("{:+.1} %", change * 100.0));
+        let change =
+            line.change.map_or_else(|| ABSENT.to_owned(), |change| format!("{:+.1} %", change * 100.0));
         vec![
             line.measure.name().to_owned(),
             figure(line.planned),
@@ -174,6 +180,7 @@ fn comparison_table(actuals: &Actuals) -> Table {
         heads: vec!["", "plan", "production", "change", "note"],
         rows: actuals.comparison.iter().map(cells).collect(),
         numbers: 1..4,
+        wraps: true,
         after: Some(
             "Infrastructure, storage, people and the rest of the bill are not in a log of model calls: those lines stay the plan's."
                 .to_owned(),
@@ -207,6 +214,7 @@ fn unit_table(actuals: &Actuals) -> Table {
         heads: vec!["", "production"],
         rows: rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect(),
         numbers: 1..2,
+        wraps: true,
         after: None,
     }
 }
@@ -236,15 +244,16 @@ fn group_table(dimension: Dimension, groups: &[&Group]) -> Table {
             "requests",
             "cost",
             "share",
-            "a completed request",
+            "per completed",
             "prompt",
             "answer",
-            "retries",
+            "retried",
             "failed",
-            "fallbacks",
+            "fell back",
         ],
         rows: groups.iter().take(SHOWN).map(cells).collect(),
         numbers: 1..10,
+        wraps: false,
         after: more(groups.len(), SHOWN),
     }
 }

@@ -14,9 +14,19 @@ fn main() {
     match read(Path::new(&path), &ReadOptions::default()) {
         Ok(usage) => {
             let (took, total) = (begun.elapsed().as_secs_f64(), usage.total);
-            println!("{} rows in {took:.2} s: {} refused, {} days", usage.source.read, usage.source.refused, usage.days.len());
+            println!(
+                "{} rows in {took:.2} s: {} refused, {} days",
+                usage.source.read,
+                usage.source.refused,
+                usage.days.len()
+            );
             println!("{} retries, {} fallbacks, {} failed", total.retries, total.fallbacks, total.failed);
-            println!("{} + {} tokens, {:?} USD", total.input_tokens, total.output_tokens, total.usd().map(|usd| usd.0));
+            println!(
+                "{} + {} tokens, {:?} USD",
+                total.input_tokens,
+                total.output_tokens,
+                total.usd().map(|usd| usd.0)
+            );
         }
         Err(error) => eprintln!("error: {error}"),
     }

@@ -4,7 +4,11 @@
 //!
 //! Shapes: `csv`, `litellm` (spend logs), `spans` (flat OpenTelemetry spans), `otlp` (`resourceSpans`, 20 spans a line), `parquet`.
 
-#![expect(clippy::indexing_slicing, clippy::print_stderr, reason = "a tool for developers may fail by panicking")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a tool for developers may fail by panicking"
+)]
 
 use std::{
     fs::File,
@@ -166,7 +170,8 @@ fn litellm(calls: Calls, out: &mut impl Write) -> std::io::Result<()> {
 
 fn spans(calls: Calls, out: &mut impl Write) -> std::io::Result<()> {
     for c in calls {
-        let error = c.failed.map_or_else(String::new, |cause| format!(r#","error.type":"{}""#, CAUSES[cause]));
+        let error =
+            c.failed.map_or_else(String::new, |cause| format!(r#","error.type":"{}""#, CAUSES[cause]));
         writeln!(
             out,
             r#"{{"name":"chat {m}","trace_id":"{:032x}","span_id":"{:016x}","start_time":"{}","end_time":"{}","status":"{}","attributes":{{"gen_ai.operation.name":"chat","gen_ai.provider.name":"openai","gen_ai.request.model":"{m}","gen_ai.response.model":"{}","gen_ai.usage.input_tokens":{},"gen_ai.usage.output_tokens":{},"gen_ai.usage.cache_read.input_tokens":{},"stage":"{}","http.route":"/v1/route-{}","feature":"feature-{}","team":"team-{}"{error}}}}}"#,

@@ -8,7 +8,7 @@ use crate::{
     hash::Map,
     instant,
     money::AttoUsd,
-    prices::{Pricing, Prices},
+    prices::{Prices, Pricing},
     retries::{Attempt, CELLS},
     row::{Cost, Ending, UsageRow},
     sums::{Retry, Sums},

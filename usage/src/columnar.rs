@@ -109,7 +109,8 @@ pub(crate) fn work(
     loop {
         let part = next.fetch_add(1, Ordering::Relaxed);
         let Some(group) = reader.metadata().row_groups().get(part) else { return Ok(()) };
-        let before: i64 = reader.metadata().row_groups().iter().take(part).map(|group| group.num_rows()).sum();
+        let before: i64 =
+            reader.metadata().row_groups().iter().take(part).map(|group| group.num_rows()).sum();
         let first = u64::try_from(before).unwrap_or(0) + 1;
         let rows = usize::try_from(group.num_rows()).unwrap_or(0);
         read_group(reader, part, rows, first, columns, worker).map_err(|error| damaged(&error))?;
@@ -248,9 +249,9 @@ impl Decoded {
             Kind::Instant(unit) => Value::Instant(value.saturating_mul(unit)),
         };
         Ok(match &self.values {
-            Values::Truth(values) => values.get(at).map(|value| {
-                Value::Text(Cow::Borrowed(if *value { "true" } else { "false" }))
-            }),
+            Values::Truth(values) => {
+                values.get(at).map(|value| Value::Text(Cow::Borrowed(if *value { "true" } else { "false" })))
+            }
             Values::Integers32(values) => values.get(at).map(|value| whole(i64::from(*value))),
             Values::Integers64(values) => values.get(at).map(|value| whole(*value)),
             Values::Instants(values) => values.get(at).map(|value| Value::Instant(instant(value))),
@@ -261,7 +262,9 @@ impl Decoded {
                 None => None,
             },
             // Tables of other languages write NaN where there is no value.
-            Values::Doubles(values) => values.get(at).filter(|value| !value.is_nan()).map(|v| Value::Number(*v)),
+            Values::Doubles(values) => {
+                values.get(at).filter(|value| !value.is_nan()).map(|v| Value::Number(*v))
+            }
             Values::Texts(values) => bytes(values.get(at).map(|value| value.as_bytes()), kind)?,
             Values::Fixed(values) => bytes(values.get(at).map(|value| value.as_bytes()), kind)?,
         })

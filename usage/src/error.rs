@@ -27,7 +27,10 @@ pub enum UsageError {
         expected: String,
     },
     /// Too many rows are wrong for what is left to be believed.
-    #[error("{file}: {refused} of {read} rows cannot be used, over the limit of {limit_percent} %:\n{}", named(rows))]
+    #[error(
+        "{file}: {refused} of {read} rows cannot be used, over the limit of {limit_percent} %:\n{}",
+        named(rows)
+    )]
     TooManyRefused {
         /// The file.
         file: String,
@@ -41,7 +44,9 @@ pub enum UsageError {
         rows: Vec<BadRow>,
     },
     /// Nothing in it is a model call.
-    #[error("{file}: no model calls in {read} rows; expected spans with `gen_ai.*` attributes, LiteLLM spend logs, or rows with a model and tokens")]
+    #[error(
+        "{file}: no model calls in {read} rows; expected spans with `gen_ai.*` attributes, LiteLLM spend logs, or rows with a model and tokens"
+    )]
     Empty {
         /// The file.
         file: String,

@@ -111,7 +111,12 @@ const NAMES: [(Field, bool, &[&str]); 32] = [
     (
         Field::OutputTokens,
         true,
-        &["output_tokens", "completion_tokens", "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"],
+        &[
+            "output_tokens",
+            "completion_tokens",
+            "gen_ai.usage.output_tokens",
+            "gen_ai.usage.completion_tokens",
+        ],
     ),
     (
         Field::CachedTokens,

@@ -21,7 +21,13 @@ pub(crate) struct Export<'a> {
 struct ResourceSpans<'a> {
     #[serde(borrow, default)]
     resource: Resource<'a>,
-    #[serde(borrow, default, rename = "scopeSpans", alias = "scope_spans", alias = "instrumentationLibrarySpans")]
+    #[serde(
+        borrow,
+        default,
+        rename = "scopeSpans",
+        alias = "scope_spans",
+        alias = "instrumentationLibrarySpans"
+    )]
     scope_spans: Vec<ScopeSpans<'a>>,
 }
 
@@ -114,7 +120,10 @@ impl<'a> Export<'a> {
                 set_all(&mut row, &span.attributes, names, |_| true);
                 // What a process calls itself is a label; it is no figure of the call.
                 set_all(&mut row, &group.resource.attributes, names, |field| {
-                    matches!(field, Field::Stage | Field::Route | Field::Feature | Field::Team | Field::TeamId)
+                    matches!(
+                        field,
+                        Field::Stage | Field::Route | Field::Feature | Field::Team | Field::TeamId
+                    )
                 });
                 each(&row);
             }

@@ -162,7 +162,8 @@ fn in_threads(
     format: Format,
     work: impl Fn(&mut Worker<'_, '_>) -> Result<(), UsageError> + Sync,
 ) -> Result<Usage, UsageError> {
-    let threads = options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let threads =
+        options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let sequence = Sequence::new(threads);
     let done = Mutex::new(Vec::new());
     let mut failure: Option<UsageError> = None;
@@ -259,7 +260,9 @@ fn finish(
         ));
     }
     if counts.cut_off {
-        notes.push("the last line is cut off: the file was copied while it was written, or not whole".to_owned());
+        notes.push(
+            "the last line is cut off: the file was copied while it was written, or not whole".to_owned(),
+        );
     }
     Ok(Usage {
         source: Source {

@@ -2,13 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use crate::{
-    aggregate::NO_CELL,
-    hash::Map,
-    instant::SECOND,
-    money::AttoUsd,
-    sums::Retry,
-};
+use crate::{aggregate::NO_CELL, hash::Map, instant::SECOND, money::AttoUsd, sums::Retry};
 
 /// Cells an attempt is counted in: five labels and the day.
 pub(crate) const CELLS: usize = 6;

@@ -117,9 +117,14 @@ impl Value<'_> {
 }
 
 /// A float that is a whole number: tables with gaps in a column write counts as `12.0`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and from 0 to the most tokens")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole, and from 0 to the most tokens"
+)]
 fn whole(value: f64) -> Option<u64> {
-    ((0.0..=MOST_TOKENS as f64).contains(&value) && value.fract().abs() < f64::EPSILON).then_some(value as u64)
+    ((0.0..=MOST_TOKENS as f64).contains(&value) && value.fract().abs() < f64::EPSILON)
+        .then_some(value as u64)
 }
 
 /// A row as its file has it.
@@ -387,7 +392,9 @@ fn request(raw: &RawRow<'_>) -> Result<Option<u64>, Refusal> {
     let text = |field: Field| raw.get(field).and_then(Value::text);
     // LiteLLM gives every attempt a request id of its own; its attempts share the session.
     let session = raw.get(Field::CallType).and_then(|_| text(Field::Session));
-    let Some(shared) = text(Field::Trace).or(session).or_else(|| text(Field::Request)) else { return Ok(None) };
+    let Some(shared) = text(Field::Trace).or(session).or_else(|| text(Field::Request)) else {
+        return Ok(None);
+    };
     let stage = raw.label(Field::Stage)?.or(raw.label(Field::Operation)?).unwrap_or("");
     let parent = text(Field::Parent).unwrap_or_default();
     Ok(Some(crate::hash::of_texts(&[&shared, &parent, stage])))
@@ -407,18 +414,26 @@ fn ending<'a>(raw: &'a RawRow<'_>) -> Result<Ending<'a>, Refusal> {
     let stated = value.text().unwrap_or_default();
     let is = |words: &[&str]| words.iter().any(|word| stated.eq_ignore_ascii_case(word));
     let code = stated.parse::<u32>().ok();
-    let failed = if is(&["success", "ok", "unset", "STATUS_CODE_OK", "STATUS_CODE_UNSET", "completed", "succeeded"])
-        || matches!(code, Some(0 | 1 | 200..=399))
-    {
-        false
-    } else if is(&["failure", "failed", "error", "STATUS_CODE_ERROR", "timeout", "cancelled", "rate_limited"])
-        || matches!(code, Some(2 | 400..=599))
-    {
-        true
-    } else {
-        let expected = "success, failure, ok, error, timeout, an OpenTelemetry status or an HTTP status";
-        return Err(Refusal::of(Field::Status, value, expected));
-    };
+    let failed =
+        if is(&["success", "ok", "unset", "STATUS_CODE_OK", "STATUS_CODE_UNSET", "completed", "succeeded"])
+            || matches!(code, Some(0 | 1 | 200..=399))
+        {
+            false
+        } else if is(&[
+            "failure",
+            "failed",
+            "error",
+            "STATUS_CODE_ERROR",
+            "timeout",
+            "cancelled",
+            "rate_limited",
+        ]) || matches!(code, Some(2 | 400..=599))
+        {
+            true
+        } else {
+            let expected = "success, failure, ok, error, timeout, an OpenTelemetry status or an HTTP status";
+            return Err(Refusal::of(Field::Status, value, expected));
+        };
     // A cause beside a success is what a retry within overcame, or an empty default.
     if !failed && code.is_none_or(|code| code > 1) && !is(&["unset", "STATUS_CODE_UNSET"]) {
         return Ok(Ending::Answered);

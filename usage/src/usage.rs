@@ -6,11 +6,7 @@ use breakeven_measurement::LatencySeries;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use crate::{
-    instant,
-    source::Source,
-    sums::Sums,
-};
+use crate::{instant, source::Source, sums::Sums};
 
 /// What calls are broken down by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -72,7 +72,15 @@ pub(crate) struct Worker<'a, 's> {
 impl<'a, 's> Worker<'a, 's> {
     pub(crate) fn new(rules: &'a Rules<'a>, sequence: &'s Sequence, thread: usize) -> Self {
         let partial = Partial::new(rules.prices);
-        Self { rules, sequence, thread, partial, counts: Counts::default(), attempts: Vec::new(), last_broken: false }
+        Self {
+            rules,
+            sequence,
+            thread,
+            partial,
+            counts: Counts::default(),
+            attempts: Vec::new(),
+            last_broken: false,
+        }
     }
 
     /// Takes a row; `span` is 0 where a line is a row.

@@ -43,7 +43,10 @@ fn a_spend_log_says_it_all() {
     let failure = r#""status":"failure","metadata":{"status":"failure","error_information":{"error_code":"429","error_class":"RateLimitError"}}"#;
     let text = spend_log("a", "s1", "3.45e-05", "openai/gpt-5-nano", success)
         + &spend_log("b", "s2", "0.000012345", "gpt-5-mini", fell_back)
-        + &spend_log("c", "s3", "0.0", "gpt-5-nano", failure).replace("\"prompt_tokens\":120,\"completion_tokens\":30", "\"prompt_tokens\":0,\"completion_tokens\":0")
+        + &spend_log("c", "s3", "0.0", "gpt-5-nano", failure).replace(
+            "\"prompt_tokens\":120,\"completion_tokens\":30",
+            "\"prompt_tokens\":0,\"completion_tokens\":0",
+        )
         + &spend_log("d", "s4", "0", "mystery", success)
         + &spend_log("e", "s5", "0", "gpt-5-nano", success).replace("False", "True");
     let usage = of(&text);
@@ -53,7 +56,11 @@ fn a_spend_log_says_it_all() {
     assert_eq!(usd(&usage), "0.000046845");
     // A failure without tokens and a cache hit cost nothing; the proxy's 0 for 150 tokens of a model without a price is no cost.
     assert_eq!((total.recorded, usage.zero_cost_recorded), (4, 1));
-    assert!(usage.source.notes.iter().any(|note| note.contains("1 calls record a spend of 0")), "{:?}", usage.source.notes);
+    assert!(
+        usage.source.notes.iter().any(|note| note.contains("1 calls record a spend of 0")),
+        "{:?}",
+        usage.source.notes
+    );
     assert_eq!(usage.causes.as_ref().unwrap().get("RateLimitError"), Some(&1));
     assert_eq!(usage.fallbacks.as_ref().unwrap().keys().collect::<Vec<_>>(), ["chat-large → gpt-5-mini"]);
     assert_eq!(values(&usage, Dimension::Team), ["care", "t1"]);
@@ -114,7 +121,10 @@ fn an_otlp_export_holds_many_spans_a_line() {
     );
     let options = ReadOptions { most_refused: 1.0, ..ReadOptions::default() };
     let usage = read_bytes("spans.jsonl", Bytes::from(format!("{line}\r\n{line}")), &options).unwrap();
-    assert_eq!((usage.source.read, usage.source.used, usage.source.passed_over, usage.source.refused), (8, 4, 2, 2));
+    assert_eq!(
+        (usage.source.read, usage.source.used, usage.source.passed_over, usage.source.refused),
+        (8, 4, 2, 2)
+    );
     assert_eq!((usage.total.input_tokens, usage.total.output_tokens, usage.total.failed), (48, 12, 2));
     assert_eq!(values(&usage, Dimension::Feature), ["bot"]);
     assert_eq!(
@@ -125,7 +135,9 @@ fn an_otlp_export_holds_many_spans_a_line() {
 
 #[test]
 fn csv_with_a_mark_at_its_beginning_carriage_returns_and_a_missing_end() {
-    let usage = of("\u{feff}time,model,input_tokens,cost_usd\r\n2026-11-01,m,10,0.5\r\n\r\n2026-11-02,m,,\r\n2026-11-03,m,12.0,0.25");
+    let usage = of(
+        "\u{feff}time,model,input_tokens,cost_usd\r\n2026-11-01,m,10,0.5\r\n\r\n2026-11-02,m,,\r\n2026-11-03,m,12.0,0.25",
+    );
     assert_eq!((usage.source.read, usage.total.input_tokens, usage.total.input_known), (3, 22, 2));
     assert_eq!((usd(&usage).as_str(), usage.source.cut_off), ("0.75", false));
 }
@@ -137,18 +149,29 @@ fn a_last_line_that_was_cut_off_is_said() {
     let usage = of(&text);
     assert_eq!((usage.source.used, usage.source.refused, usage.source.cut_off), (200, 1, true));
     assert!(usage.source.notes.iter().any(|note| note.contains("last line is cut off")));
-    assert!(usage.source.first_refused[0].to_string().starts_with("usage:201: "), "{:?}", usage.source.first_refused);
+    assert!(
+        usage.source.first_refused[0].to_string().starts_with("usage:201: "),
+        "{:?}",
+        usage.source.first_refused
+    );
 }
 
 #[test]
 fn over_one_per_cent_of_wrong_rows_is_refused_with_the_first_of_them() {
     let good = "2026-11-01,m,10,success\n".repeat(98);
-    let message = refused(format!("time,model,input_tokens,status\n{good}2026-11-01,m,-3,success\n2026-11-01,m,3,maybe\n").as_bytes());
+    let message = refused(
+        format!("time,model,input_tokens,status\n{good}2026-11-01,m,-3,success\n2026-11-01,m,3,maybe\n")
+            .as_bytes(),
+    );
     assert!(message.contains("2 of 100 rows cannot be used, over the limit of 1 %"), "{message}");
     assert!(message.contains("usage:100: `input_tokens` is `-3`, expected a whole number"), "{message}");
     assert!(message.contains("usage:101: `status` is `maybe`, expected success"), "{message}");
     let cached = "time,model,input_tokens,cached_tokens\n2026-11-01,m,3,4\n";
-    assert!(refused(cached.as_bytes()).contains("expected at most the 3 input tokens"), "{}", refused(cached.as_bytes()));
+    assert!(
+        refused(cached.as_bytes()).contains("expected at most the 3 input tokens"),
+        "{}",
+        refused(cached.as_bytes())
+    );
 }
 
 #[test]
@@ -160,7 +183,10 @@ fn what_is_no_usage_file_is_said() {
         (b"", "an empty file; expected rows"),
         (b" \n\n ", "expected rows"),
         (b"[{\"model\":\"m\"}]", "a JSON list; expected one JSON object a line (`jq -c '.[]'`"),
-        (b"when,what\n1,2\n", "usage:1: the header `when,what`; expected comma-separated columns with `time`"),
+        (
+            b"when,what\n1,2\n",
+            "usage:1: the header `when,what`; expected comma-separated columns with `time`",
+        ),
         (b"time,who\n1,2\n", "expected a column `model`"),
         (b"PAR1 and no more", "damaged Parquet"),
         (b"{\"trace_id\":\"1\",\"name\":\"GET /\"}\n", "no model calls in 1 rows"),
@@ -176,7 +202,8 @@ fn what_is_no_usage_file_is_said() {
 
 #[test]
 fn columns_have_the_names_that_the_user_says_and_aliases_are_no_fallback() {
-    let text = "when,model,requested_model,dept,price\n2026-11-01,gpt-4o-mini-2024-07-18,fast-chat,care,0.1\n";
+    let text =
+        "when,model,requested_model,dept,price\n2026-11-01,gpt-4o-mini-2024-07-18,fast-chat,care,0.1\n";
     let options = ReadOptions {
         renamed: ["time=when", "team=dept", "cost_usd=price"].map(|text| text.parse().unwrap()).to_vec(),
         aliases: vec![("fast-chat".to_owned(), "gpt-4o-mini".to_owned())],
@@ -227,7 +254,10 @@ fn table(codec: Compression) -> Vec<u8> {
     let time = LogicalType::timestamp(true, parquet::basic::TimeUnit::MICROS);
     let fields = vec![
         column("time", Physical::INT64, Repetition::REQUIRED).with_logical_type(Some(time)).build().unwrap(),
-        column("model", Physical::BYTE_ARRAY, Repetition::OPTIONAL).with_logical_type(Some(LogicalType::String)).build().unwrap(),
+        column("model", Physical::BYTE_ARRAY, Repetition::OPTIONAL)
+            .with_logical_type(Some(LogicalType::String))
+            .build()
+            .unwrap(),
         column("input_tokens", Physical::DOUBLE, Repetition::OPTIONAL).build().unwrap(),
         column("cost_usd", Physical::FIXED_LEN_BYTE_ARRAY, Repetition::REQUIRED)
             .with_length(8)
@@ -238,13 +268,17 @@ fn table(codec: Compression) -> Vec<u8> {
             .unwrap(),
         column("success", Physical::BOOLEAN, Repetition::REQUIRED).build().unwrap(),
     ];
-    let schema = Type::group_type_builder("row").with_fields(fields.into_iter().map(Arc::new).collect()).build().unwrap();
+    let schema = Type::group_type_builder("row")
+        .with_fields(fields.into_iter().map(Arc::new).collect())
+        .build()
+        .unwrap();
     let properties = WriterProperties::builder().set_compression(codec).build();
     let mut out = Vec::new();
     let mut writer = SerializedFileWriter::new(&mut out, Arc::new(schema), Arc::new(properties)).unwrap();
     for group in 0..3_i64 {
         let mut row_group = writer.next_row_group().unwrap();
-        let times: Vec<i64> = (0..3).map(|row| 1_793_700_000_000_000 + (group * 3 + row) * 1_000_000).collect();
+        let times: Vec<i64> =
+            (0..3).map(|row| 1_793_700_000_000_000 + (group * 3 + row) * 1_000_000).collect();
         let mut next = row_group.next_column().unwrap().unwrap();
         next.typed::<Int64Type>().write_batch(&times, None, None).unwrap();
         next.close().unwrap();
@@ -256,7 +290,8 @@ fn table(codec: Compression) -> Vec<u8> {
         next.typed::<DoubleType>().write_batch(&[100.0, f64::NAN], Some(&[1, 1, 0]), None).unwrap();
         next.close().unwrap();
         let mut next = row_group.next_column().unwrap().unwrap();
-        let costs: Vec<FixedLenByteArray> = [1_i64, 20, 300].map(|n| FixedLenByteArray::from(n.to_be_bytes().to_vec())).to_vec();
+        let costs: Vec<FixedLenByteArray> =
+            [1_i64, 20, 300].map(|n| FixedLenByteArray::from(n.to_be_bytes().to_vec())).to_vec();
         next.typed::<FixedLenByteArrayType>().write_batch(&costs, None, None).unwrap();
         next.close().unwrap();
         let mut next = row_group.next_column().unwrap().unwrap();

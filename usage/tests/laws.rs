@@ -26,9 +26,8 @@ struct Row {
 fn row() -> impl Strategy<Value = Row> {
     let cost = prop_oneof![
         Just(None),
-        (0_u64..1_000_000, 0_u32..18).prop_map(|(n, scale)| {
-            Some(Decimal::from_i128_with_scale(i128::from(n), scale).to_string())
-        }),
+        (0_u64..1_000_000, 0_u32..18)
+            .prop_map(|(n, scale)| { Some(Decimal::from_i128_with_scale(i128::from(n), scale).to_string()) }),
     ];
     let counts = (proptest::option::of(0_u32..5_000), proptest::option::of(0_u32..5_000));
     let labels = (0_u32..60 * 24 * 40, 0_u8..20, 0_u8..4, 0_u8..5);
@@ -62,7 +61,8 @@ impl Row {
     }
 
     fn csv(&self) -> String {
-        let model = if self.model == 0 { "\"a \"\"b\"\",\nc\"".to_owned() } else { format!("m{}", self.model) };
+        let model =
+            if self.model == 0 { "\"a \"\"b\"\",\nc\"".to_owned() } else { format!("m{}", self.model) };
         let cost = if self.broken == 1 { "-1".to_owned() } else { Self::text(self.cost.clone()) };
         let input = if self.broken == 2 { "many".to_owned() } else { Self::text(self.input) };
         let status = if self.failed { "failure" } else { "success" };
@@ -94,7 +94,12 @@ impl Row {
 }
 
 fn options(threads: usize, block_bytes: usize) -> ReadOptions {
-    ReadOptions { most_refused: 1.0, threads: NonZeroUsize::new(threads), block_bytes, ..ReadOptions::default() }
+    ReadOptions {
+        most_refused: 1.0,
+        threads: NonZeroUsize::new(threads),
+        block_bytes,
+        ..ReadOptions::default()
+    }
 }
 
 const HEADER: &str = "time,request_id,model,route,input_tokens,output_tokens,cost_usd,status\n";
@@ -175,7 +180,11 @@ fn a_label_with_too_many_values_is_dropped_and_said_however_the_rows_are_dealt_o
     assert_eq!(*of(breakeven_usage::Dimension::Route), Breakdown::TooMany);
     assert_eq!(of(breakeven_usage::Dimension::Feature).totals().len(), 10_000);
     assert_eq!(usage.total.recorded_usd.usd().0, Decimal::new(10_001, 3));
-    assert!(usage.source.notes.iter().any(|note| note.starts_with("route has more than 10000 values")), "{:?}", usage.source.notes);
+    assert!(
+        usage.source.notes.iter().any(|note| note.starts_with("route has more than 10000 values")),
+        "{:?}",
+        usage.source.notes
+    );
 }
 
 /// Attempts of one request, in the file's order, and what they are counted as.
@@ -191,12 +200,18 @@ fn a_retry_follows_a_failure_of_the_same_request_within_ten_minutes() {
         ("another stage", (0, 0, "00:00:00Z,1,r,a,m,m,failure,\n00:00:02Z,1,r,b,m,m,success,")),
         ("another request", (0, 0, "00:00:00Z,1,r,s,m,m,failure,\n00:00:02Z,1,q,s,m,m,success,")),
         ("too late", (0, 0, "00:00:00Z,1,r,s,m,m,failure,\n00:10:01Z,1,r,s,m,m,success,")),
-        ("began before the failure ended", (0, 0, "00:00:00Z,5000,r,s,m,m,failure,\n00:00:02Z,1,r,s,m,m,success,")),
+        (
+            "began before the failure ended",
+            (0, 0, "00:00:00Z,5000,r,s,m,m,failure,\n00:00:02Z,1,r,s,m,m,success,"),
+        ),
         ("said by the log", (1, 0, "00:00:00Z,1,r,s,m,m,success,2\n00:00:02Z,1,q,s,m,m,success,1")),
         ("twice", (2, 0, "00:00:00Z,1,r,s,m,m,429,\n00:00:02Z,1,r,s,m,m,500,\n00:00:04Z,1,r,s,m,m,200,")),
         ("on another model", (1, 1, "00:00:00Z,1,r,s,m,m,failure,\n00:00:02Z,1,r,s,n,n,success,")),
         ("another model, and said", (1, 1, "00:00:00Z,1,r,s,m,m,failure,\n00:00:02Z,1,r,s,n,m,success,")),
-        ("a fallback without a failure", (0, 1, "00:00:00Z,1,r,s,n,m,success,\n00:00:02Z,1,q,s,m,m,success,")),
+        (
+            "a fallback without a failure",
+            (0, 1, "00:00:00Z,1,r,s,n,m,success,\n00:00:02Z,1,q,s,m,m,success,"),
+        ),
     ]
     .into();
     for (name, (retries, fallbacks, rows)) in cases {

@@ -124,12 +124,11 @@ pub(crate) fn lines(
     let option = expected.option.as_ref();
     let requests: u64 = whole.iter().map(|(_, sums)| sums.requests()).sum();
     let pace = (!whole.is_empty()).then(|| requests as f64 / whole.len() as f64 * HOURS_PER_MONTH / 24.0);
-    let planned_request = option
-        .and_then(|option| option.calls_usd_per_month.per(Decimal::try_from(expected.requests_per_month).ok()?));
-    let probability = expected
-        .success_probability
-        .and_then(|p| Decimal::try_from(p).ok())
-        .filter(|p| !p.is_zero());
+    let planned_request = option.and_then(|option| {
+        option.calls_usd_per_month.per(Decimal::try_from(expected.requests_per_month).ok()?)
+    });
+    let probability =
+        expected.success_probability.and_then(|p| Decimal::try_from(p).ok()).filter(|p| !p.is_zero());
     let planned_success = planned_request.zip(probability).and_then(|(usd, p)| usd.per(p));
     // Without a mark in the log the plan's share stands in, and the line says so.
     let assumed = total.usd_per_success.is_none();
@@ -164,7 +163,12 @@ pub(crate) fn lines(
             share(total.success_share),
             total.success_share.is_none().then(|| "the log does not say; `success` would".to_owned()),
         ),
-        (Measure::UsdPerRequest, planned_request.map(Figure::Usd), total.usd_per_request.map(Figure::Usd), None),
+        (
+            Measure::UsdPerRequest,
+            planned_request.map(Figure::Usd),
+            total.usd_per_request.map(Figure::Usd),
+            None,
+        ),
         (
             Measure::UsdPerSuccess,
             planned_success.map(Figure::Usd),
@@ -177,12 +181,7 @@ pub(crate) fn lines(
             forecast.usd.map(|usd| Figure::Usd(usd.expected)),
             forecast.usd.map(|_| format!("forecast of {}", month(forecast.month))),
         ),
-        (
-            Measure::SecondsP50,
-            e2e.0.map(Figure::Seconds),
-            total.seconds_p50.map(Figure::Seconds),
-            None,
-        ),
+        (Measure::SecondsP50, e2e.0.map(Figure::Seconds), total.seconds_p50.map(Figure::Seconds), None),
         (Measure::SecondsP95, e2e.1.map(Figure::Seconds), total.seconds_p95.map(Figure::Seconds), None),
     ];
     rows.into_iter()
@@ -250,8 +249,7 @@ pub(crate) fn unplanned(usage: &Usage, expected: &Expected, at: &Thresholds) -> 
                 was: None,
                 is: share,
                 why: format!(
-                    "{:.1} % of the {of}, over {:.0} %; the plan has `{planned}`",
-                    share * 100.0,
+                    "share of the {of}, over {:.0} %; the plan has `{planned}`",
                     at.costly_share * 100.0
                 ),
             });

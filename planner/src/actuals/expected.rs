@@ -98,7 +98,6 @@ impl Expected {
             option: option.map(|(option, why)| expected_option(plan, option, why)),
         })
     }
-
 }
 
 /// Prices of the plan's API options, for calls whose log records no cost.
@@ -149,9 +148,9 @@ fn choose<'p>(
         return Ok(Some((option, format!("its model answers most calls ({})", busiest.unwrap_or("")))));
     }
     let choice = plan.decision.choice.as_deref();
-    Ok(feasible(plan)
-        .find(|option| Some(option.id.as_str()) == choice)
-        .map(|option| (option, "the plan's choice; no API of the plan has the model of most calls".to_owned())))
+    Ok(feasible(plan).find(|option| Some(option.id.as_str()) == choice).map(|option| {
+        (option, "the plan's choice; no API of the plan has the model of most calls".to_owned())
+    }))
 }
 
 fn tokens_ratio(plan: &Plan, id: &str) -> Option<f64> {

@@ -151,12 +151,7 @@ pub(crate) fn find(usage: &Usage, at: &Thresholds) -> Vec<Flag> {
 }
 
 /// Days on which the mean tokens of a call are far above those of the days before.
-fn spikes(
-    series: &Series<'_>,
-    kind: FlagKind,
-    mean: fn(&Sums) -> Option<f64>,
-    at: &Thresholds,
-) -> Vec<Flag> {
+fn spikes(series: &Series<'_>, kind: FlagKind, mean: fn(&Sums) -> Option<f64>, at: &Thresholds) -> Vec<Flag> {
     let days = series.days.iter().filter(|(_, sums)| sums.attempts >= at.least_calls);
     let days: Vec<(Date, f64)> = days.filter_map(|(day, sums)| Some((*day, mean(sums)?))).collect();
     let mut usual: Vec<(Date, f64)> = Vec::new();
@@ -180,11 +175,7 @@ fn spikes(
         match judged {
             Some((z, was)) if z > at.robust_z && value > was * (1.0 + at.least_rise) => {
                 let shown = if z.is_finite() { format!("{z:.1}") } else { "infinite".to_owned() };
-                let why = format!(
-                    "modified z {shown} over {}, and over {:.0} % above the usual",
-                    at.robust_z,
-                    at.least_rise * 100.0
-                );
+                let why = format!("z {shown} over {}, rise over {:.0} %", at.robust_z, at.least_rise * 100.0);
                 runs.add(day, was, value, why);
             }
             _ => usual.push((day, value)),
@@ -208,7 +199,7 @@ fn surges(series: &Series<'_>, kind: FlagKind, part: fn(&Sums) -> u64, at: &Thre
             let rise = difference(a, b);
             if rise.low > at.least_points {
                 let why = format!(
-                    "rise of at least {:.1} points at {:.1} % confidence, over {:.1}",
+                    "up {:.1} points or more ({:.1} % sure), over {:.0}",
                     rise.low * 100.0,
                     (1.0 - at.alpha) * 100.0,
                     at.least_points * 100.0
@@ -248,8 +239,7 @@ fn new_and_dear(usage: &Usage, at: &Thresholds) -> Vec<Flag> {
                     was: None,
                     is: own / all,
                     why: format!(
-                        "{:.1} % of the cost since its first call, over {:.0} %",
-                        own / all * 100.0,
+                        "share of the cost since its first call, over {:.0} %",
                         at.costly_share * 100.0
                     ),
                 });

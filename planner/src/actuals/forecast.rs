@@ -114,7 +114,10 @@ pub(crate) fn forecast(usage: &Usage) -> Forecast {
         });
         let unknown = usage.total.attempts - usage.total.costed();
         if unknown > 0 {
-            found.note = Some(format!("the cost of {unknown} of {} calls is not known and not in it", usage.total.attempts));
+            found.note = Some(format!(
+                "the cost of {unknown} of {} calls is not known and not in it",
+                usage.total.attempts
+            ));
         }
     }
     found
@@ -135,9 +138,8 @@ fn month_of(so_far: f64, history: &[(Date, f64)], unseen: &[Date], by_weekday: b
         let (sum, count) = means.entry(group(*day).to_monday_zero_offset()).or_default();
         (*sum, *count) = (*sum + value, *count + 1.0);
     }
-    let mean = |day: Date| {
-        means.get(&group(day).to_monday_zero_offset()).map_or(0.0, |(sum, count)| sum / count)
-    };
+    let mean =
+        |day: Date| means.get(&group(day).to_monday_zero_offset()).map_or(0.0, |(sum, count)| sum / count);
     // A weekday on which nothing ever happens has no spread and takes no part in it.
     let residuals: Vec<f64> = history
         .iter()

@@ -59,9 +59,8 @@ pub fn actuals(usage: &Usage, expected: Option<&Expected>, thresholds: &Threshol
     let total = UnitEconomics::of(usage, &usage.total);
     let forecast = forecast::forecast(usage);
     let mut flags = flags::find(usage, thresholds);
-    let comparison = expected.map_or_else(Vec::new, |expected| {
-        comparison::lines(usage, &whole, &total, &forecast, expected)
-    });
+    let comparison = expected
+        .map_or_else(Vec::new, |expected| comparison::lines(usage, &whole, &total, &forecast, expected));
     if let Some(expected) = expected {
         flags.extend(comparison::unplanned(usage, expected, thresholds));
         flags.extend(comparison::off_plan(&comparison, thresholds));

@@ -11,7 +11,11 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     let high = *sorted.get(middle)?;
-    if sorted.len().is_multiple_of(2) { Some(f64::midpoint(*sorted.get(middle - 1)?, high)) } else { Some(high) }
+    if sorted.len().is_multiple_of(2) {
+        Some(f64::midpoint(*sorted.get(middle - 1)?, high))
+    } else {
+        Some(high)
+    }
 }
 
 /// The modified z-score of a value against a baseline: 0.6745 (x − median) ÷ MAD (B. Iglewicz, D. Hoaglin, *How to Detect and Handle

@@ -64,9 +64,7 @@ pub struct Group {
 impl UnitEconomics {
     /// Of all calls.
     pub(crate) fn of(usage: &Usage, sums: &Sums) -> Self {
-        let seconds = |q| {
-            usage.latency.quantile(q).and_then(Quantile::finite).map(|took| took.as_secs_f64())
-        };
+        let seconds = |q| usage.latency.quantile(q).and_then(Quantile::finite).map(|took| took.as_secs_f64());
         Self {
             seconds_p50: seconds(0.5),
             seconds_p95: seconds(0.95),
@@ -124,7 +122,9 @@ pub(crate) fn groups(usage: &Usage) -> Vec<Group> {
             })
             .collect();
         groups.sort_by(|a, b| {
-            (b.unit.usd, b.unit.sums.attempts).cmp(&(a.unit.usd, a.unit.sums.attempts)).then(a.value.cmp(&b.value))
+            (b.unit.usd, b.unit.sums.attempts)
+                .cmp(&(a.unit.usd, a.unit.sums.attempts))
+                .then(a.value.cmp(&b.value))
         });
         all.extend(groups);
     }
