@@ -32,7 +32,8 @@ pub(crate) fn integer(value: i64) -> Option<i64> {
 /// Seconds since 1970.
 #[expect(clippy::cast_possible_truncation, reason = "within the bounds, far below 2^63")]
 pub(crate) fn seconds(value: f64) -> Option<i64> {
-    (value.abs() < 1e11).then(|| (value * 1e6).round() as i64 * 1_000).and_then(bounded)
+    // Below 5·10⁹ s the nanoseconds fit, and the bounds lie below.
+    (value.abs() < 5e9).then(|| (value * 1e6).round() as i64 * 1_000).and_then(bounded)
 }
 
 /// A time within the bounds.
@@ -59,7 +60,8 @@ fn digits(bytes: &[u8], from: usize, count: usize) -> Option<i64> {
 
 fn iso(bytes: &[u8]) -> Option<i64> {
     let (year, month, day) = (digits(bytes, 0, 4)?, digits(bytes, 5, 2)?, digits(bytes, 8, 2)?);
-    if bytes.get(7) != Some(&b'-') {
+    // Nanoseconds of a year far outside would not fit.
+    if bytes.get(7) != Some(&b'-') || !(1999..=2100).contains(&year) {
         return None;
     }
     let days = days_since_1970(year, month, day)?;
@@ -177,6 +179,10 @@ mod tests {
             "-5",
             "now",
             "2026-11-01T12:30:00+99:00",
+            "9999-11-01T12:30:00Z",
+            "0000-01-01",
+            "99999999999.5",
+            "1e18",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
