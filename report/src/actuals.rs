@@ -23,8 +23,6 @@ struct Table {
     rows: Vec<Vec<String>>,
     /// Columns of numbers.
     numbers: std::ops::Range<usize>,
-    /// Whether long cells wrap to the terminal; else every row stays a line.
-    wraps: bool,
     after: Option<String>,
 }
 
@@ -34,7 +32,7 @@ pub fn text(actuals: &Actuals, width: usize) -> String {
     out.push('\n');
     for table in tables(actuals) {
         let _ = write!(out, "\n{}\n", table.title);
-        out.push_str(&text_table(&table.heads, table.rows, table.numbers, table.wraps.then_some(width)));
+        out.push_str(&text_table(&table.heads, table.rows, table.numbers, Some(width)));
         if let Some(after) = table.after {
             let _ = writeln!(out, "{after}");
         }
@@ -111,7 +109,6 @@ fn tables(actuals: &Actuals) -> Vec<Table> {
             heads: vec!["flag", "of", "when", "was", "is", "why"],
             rows: actuals.flags.iter().map(flag).collect(),
             numbers: 3..5,
-            wraps: true,
             after: None,
         });
     }
@@ -132,7 +129,6 @@ fn tables(actuals: &Actuals) -> Vec<Table> {
             heads: vec!["", "attempts"],
             rows: rows.collect(),
             numbers: 1..2,
-            wraps: true,
             after: more(counts.len(), SHOWN_CAUSES),
         });
     }
@@ -180,7 +176,6 @@ fn comparison_table(actuals: &Actuals) -> Table {
         heads: vec!["", "plan", "production", "change", "note"],
         rows: actuals.comparison.iter().map(cells).collect(),
         numbers: 1..4,
-        wraps: true,
         after: Some(
             "Infrastructure, storage, people and the rest of the bill are not in a log of model calls: those lines stay the plan's."
                 .to_owned(),
@@ -214,7 +209,6 @@ fn unit_table(actuals: &Actuals) -> Table {
         heads: vec!["", "production"],
         rows: rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect(),
         numbers: 1..2,
-        wraps: true,
         after: None,
     }
 }
@@ -244,16 +238,15 @@ fn group_table(dimension: Dimension, groups: &[&Group]) -> Table {
             "requests",
             "cost",
             "share",
-            "per completed",
+            "a completed request",
             "prompt",
             "answer",
-            "retried",
+            "retries",
             "failed",
-            "fell back",
+            "fallbacks",
         ],
         rows: groups.iter().take(SHOWN).map(cells).collect(),
         numbers: 1..10,
-        wraps: false,
         after: more(groups.len(), SHOWN),
     }
 }

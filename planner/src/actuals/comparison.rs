@@ -249,7 +249,8 @@ pub(crate) fn unplanned(usage: &Usage, expected: &Expected, at: &Thresholds) -> 
                 was: None,
                 is: share,
                 why: format!(
-                    "share of the {of}, over {:.0} %; the plan has `{planned}`",
+                    "{:.1} % of the {of}, over {:.0} %; the plan has `{planned}`",
+                    share * 100.0,
                     at.costly_share * 100.0
                 ),
             });

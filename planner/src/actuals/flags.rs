@@ -175,7 +175,11 @@ fn spikes(series: &Series<'_>, kind: FlagKind, mean: fn(&Sums) -> Option<f64>, a
         match judged {
             Some((z, was)) if z > at.robust_z && value > was * (1.0 + at.least_rise) => {
                 let shown = if z.is_finite() { format!("{z:.1}") } else { "infinite".to_owned() };
-                let why = format!("z {shown} over {}, rise over {:.0} %", at.robust_z, at.least_rise * 100.0);
+                let why = format!(
+                    "modified z {shown} over {}, and over {:.0} % above the usual",
+                    at.robust_z,
+                    at.least_rise * 100.0
+                );
                 runs.add(day, was, value, why);
             }
             _ => usual.push((day, value)),
@@ -199,7 +203,7 @@ fn surges(series: &Series<'_>, kind: FlagKind, part: fn(&Sums) -> u64, at: &Thre
             let rise = difference(a, b);
             if rise.low > at.least_points {
                 let why = format!(
-                    "up {:.1} points or more ({:.1} % sure), over {:.0}",
+                    "rise of at least {:.1} points at {:.1} % confidence, over {:.1}",
                     rise.low * 100.0,
                     (1.0 - at.alpha) * 100.0,
                     at.least_points * 100.0
@@ -239,7 +243,8 @@ fn new_and_dear(usage: &Usage, at: &Thresholds) -> Vec<Flag> {
                     was: None,
                     is: own / all,
                     why: format!(
-                        "share of the cost since its first call, over {:.0} %",
+                        "{:.1} % of the cost since its first call, over {:.0} %",
+                        own / all * 100.0,
                         at.costly_share * 100.0
                     ),
                 });
