@@ -72,6 +72,14 @@ pub(crate) enum Command {
     /// Compare two plans line by line: exit code 1 where a success costs more by over the threshold
     #[command(after_help = "Example: breakeven diff plan-before.json plan-after.json --threshold 5%")]
     Diff(crate::diff::DiffArguments),
+    /// Put production usage beside the plan: unit economics, what changed, and the month forecast anew
+    ///
+    /// Reads OpenTelemetry GenAI spans and LiteLLM spend logs (JSON lines), CSV and Parquet in one pass. Exit code 1 with
+    /// `--fail-on-flags` where something is over its threshold.
+    #[command(
+        after_help = "Example: breakeven actuals spend-logs.jsonl --plan plan.json\n         breakeven actuals usage.parquet --plan plan.json --fail-on-flags --format markdown"
+    )]
+    Actuals(crate::actuals::ActualsArguments),
     /// Add up what several generators measured of one load
     ///
     /// Counts and latency histograms add exactly. Measurements of another model, workload, SLO, target or level are

@@ -1,5 +1,6 @@
 //! `breakeven`: should we run this model ourselves, on what hardware, and what does it really cost against a managed API?
 
+mod actuals;
 mod bench;
 mod bench_engine;
 mod cli;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => export::export(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Diff(arguments) => diff::diff(&arguments),
+        Command::Actuals(arguments) => actuals::actuals(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Ui(arguments) => ui::ui(arguments),

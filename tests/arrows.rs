@@ -4,14 +4,15 @@
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("kernels", &[]),
     ("hardware", &[]),
     ("models", &["kernels"]),
     ("measurement", &["hardware", "models"]),
     ("bench", &["measurement", "hardware", "models"]),
-    ("planner", &["measurement", "hardware", "models"]),
-    ("report", &["planner", "hardware", "measurement", "models"]),
+    ("usage", &["measurement", "hardware"]),
+    ("planner", &["measurement", "hardware", "models", "usage"]),
+    ("report", &["planner", "hardware", "measurement", "models", "usage"]),
     ("serve", &["models"]),
 ];
 

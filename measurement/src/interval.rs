@@ -51,6 +51,11 @@ pub fn mean_of_runs(values: &[f64], alpha: f64) -> Option<Interval> {
     Some(Interval { estimate: mean, low: mean - half, high: mean + half })
 }
 
+/// Quantile of Student's t at `degrees` of freedom; `None` of fewer than one.
+pub fn student_quantile(p: f64, degrees: f64) -> Option<f64> {
+    (degrees >= 1.0).then(|| StudentsT::new(0.0, 1.0, degrees).ok().map(|t| t.inverse_cdf(p))).flatten()
+}
+
 /// A share of a count with its Wilson interval, at confidence `1 − alpha`; `None` of nothing.
 pub fn proportion(part: u64, whole: u64, alpha: f64) -> Option<Interval> {
     (whole > 0).then(|| {

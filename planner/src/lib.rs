@@ -17,6 +17,7 @@
 //! | [`uncertainty`] | numbers as distributions, and how sure the answer is |
 //! | [`allocation`] | who pays |
 //! | [`diff`] | two plans side by side |
+//! | [`actuals`] | production usage against the plan: unit economics, flags, the month forecast anew |
 //! | [`explain`] | the tree under a number |
 //! | `cost` | every line of an option's bill at a volume |
 //! | [`workflow`] | the stages of a request as a Markov chain; not yet part of a plan |
@@ -29,6 +30,7 @@
 //! | [`plan`] | the plan's types |
 //! | [`planning`] | all of it, in order |
 
+pub mod actuals;
 pub mod allocation;
 mod assumptions;
 pub mod basis;

@@ -1,6 +1,7 @@
 //! A plan rendered for its readers: terminal, markdown, HTML, XLSX and FOCUS CSV; and a comparison of two measurements. Computes nothing
 //! that the plan, or the comparison, does not hold.
 
+pub mod actuals;
 mod chart;
 pub mod comparison;
 pub mod difference;

@@ -54,13 +54,13 @@ pub fn render(plan: &Plan) -> String {
     out.join("\n")
 }
 
-fn row<T: AsRef<str>>(out: &mut Vec<String>, cells: impl IntoIterator<Item = T>) {
+pub(crate) fn row<T: AsRef<str>>(out: &mut Vec<String>, cells: impl IntoIterator<Item = T>) {
     let cells: Vec<String> = cells.into_iter().map(|cell| cell.as_ref().to_owned()).collect();
     out.push(format!("| {} |", cells.join(" | ")));
 }
 
 /// Text from a file as text: no markup, no table cells, no tags of its own.
-fn inline(text: &str) -> String {
+pub(crate) fn inline(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
