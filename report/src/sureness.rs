@@ -62,7 +62,6 @@ pub(crate) fn odds_of_choice(plan: &Plan) -> Option<String> {
     Some(format!("cheapest in {} of {} draws{over}", percent(Some(option.p_cheapest)), uncertainty.draws))
 }
 
-
 fn intervals(plan: &Plan) -> Option<TableView> {
     let span = |metric: Metric, found: Option<Span>| {
         found.map_or_else(|| ABSENT.to_owned(), |found| intervals::span(metric, found))
