@@ -10,7 +10,7 @@ use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 
 /// Polls before a waiting thread gives its core away, some tens of microseconds.
@@ -94,7 +94,14 @@ impl Pool {
     /// done. A panic in one is passed on. Within `work`, or while another thread is in `run`, it runs here.
     pub fn run(&self, parts: usize, work: impl Fn(usize) + Sync) {
         let alone = self.workers.is_empty() || parts <= 1;
-        let Some(_caller) = (if alone { None } else { self.caller.try_lock().ok() }) else {
+        // A panic that was passed on poisoned it; the round was closed and empty by then.
+        let caller = match self.caller.try_lock() {
+            _ if alone => None,
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let Some(_caller) = caller else {
             (0..parts).for_each(work);
             return;
         };
@@ -256,5 +263,18 @@ mod tests {
             assert!(catch_unwind(AssertUnwindSafe(fails)).is_err());
             pool.run(50, |_| {});
         }
+        // And not alone from then on: each of two parts waits for the other.
+        let (here, met) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        pool.run(2, |_| {
+            here.fetch_add(1, Ordering::SeqCst);
+            while !met.load(Ordering::SeqCst) && std::time::Instant::now() < until {
+                if here.load(Ordering::SeqCst) == 2 {
+                    met.store(true, Ordering::SeqCst);
+                }
+                thread::yield_now();
+            }
+        });
+        assert!(met.load(Ordering::SeqCst) && std::time::Instant::now() < until);
     }
 }

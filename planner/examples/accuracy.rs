@@ -1,8 +1,12 @@
 //! Prediction against measurement: `accuracy FITTED.json OTHER.json… [--max-sequences N --token-budget N]`.
 //!
 //! The step model of the first measurement, fitted on its baseline and expected levels alone, predicts every level of all the
-//! measurements, and the capacity under the SLO that the first one searched for. Prints a markdown table and the shares within the
-//! limits that the project set itself. Nothing is fitted to anything else.
+//! measurements, and the capacity under the SLO that the first one searched for. Prints a markdown table. Nothing is fitted to
+//! anything else.
+//!
+//! Where a measurement's journal lies beside it, the very requests of a level (when each was due, how long its prompt and answer
+//! were) go through the simulator: load is what a prediction is given, and another draw of it would count as its error. Without a
+//! journal the level is drawn anew, twelve times.
 
 #![expect(
     clippy::print_stdout,
@@ -10,7 +14,12 @@
     reason = "an example that prints a table from files its caller names"
 )]
 
-use std::{num::NonZeroU32, path::Path};
+use std::{
+    io::{BufRead as _, BufReader},
+    num::NonZeroU32,
+    path::Path,
+    time::Duration,
+};
 
 use breakeven_measurement::{LatencySeries, Measurement, Quantile, file};
 use breakeven_planner::{
@@ -19,8 +28,57 @@ use breakeven_planner::{
         replica::SimulatedReplica,
     },
     product::capacity_tables::ReplicaTable,
-    simulator::Gaps,
+    simulator::{Gaps, Outcome, Request, Scenario, simulate},
 };
+use serde::Deserialize;
+
+/// The lines of a journal that this example looks at.
+#[derive(Deserialize)]
+struct Line {
+    attempt: Option<Attempted>,
+}
+
+#[derive(Deserialize)]
+struct Attempted {
+    phase: String,
+    record: Sent,
+}
+
+#[derive(Deserialize)]
+struct Sent {
+    scheduled_ns: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+/// The requests of a level as they were due; `None` without a journal beside the measurement.
+fn requests(measurement: &Path, level: &str) -> Option<Vec<Request>> {
+    let file = std::fs::File::open(measurement.with_extension("attempts.jsonl")).ok()?;
+    let lines = BufReader::new(file).lines().map(|line| line.expect("a line of the journal"));
+    let mut sent: Vec<Request> = lines
+        .filter_map(|line| serde_json::from_str::<Line>(&line).ok()?.attempt)
+        .filter(|attempt| attempt.phase == level)
+        .map(|Attempted { record, .. }| Request {
+            at_seconds: Duration::from_nanos(record.scheduled_ns).as_secs_f64(),
+            prompt_tokens: u32::try_from(record.input_tokens).expect("a prompt's length"),
+            output_tokens: u32::try_from(record.output_tokens).expect("an answer's length"),
+            prefix: None,
+        })
+        .collect();
+    sent.sort_by(|a, b| a.at_seconds.total_cmp(&b.at_seconds));
+    (!sent.is_empty()).then_some(sent)
+}
+
+/// What the simulator makes of the very requests of a level.
+fn replayed(
+    replica: &SimulatedReplica,
+    measurement: &Measurement,
+    warmup: Duration,
+    sent: Vec<Request>,
+) -> Outcome {
+    let fleet = replica.fleet(1, &measurement.slo);
+    simulate(&Scenario { warmup_seconds: warmup.as_secs_f64(), ..fleet }, sent).expect("settings")
+}
 
 fn ms(series: &LatencySeries, q: f64) -> Option<f64> {
     series.quantile(q).and_then(Quantile::finite).map(|d| d.as_secs_f64() * 1e3)
@@ -44,10 +102,10 @@ fn main() {
         match argument.as_str() {
             "--max-sequences" => table.max_sequences = number(),
             "--token-budget" => table.token_budget = number(),
-            _ => files.push(file::read(Path::new(&argument)).expect("a measurement")),
+            _ => files.push((file::read(Path::new(&argument)).expect("a measurement"), argument)),
         }
     }
-    let fitted: &Measurement = files.first().expect("a measurement to fit on");
+    let fitted: &Measurement = &files.first().expect("a measurement to fit on").0;
     let replica = SimulatedReplica::of(fitted, &table).expect("a step model");
     let steps = fitted.steps.as_ref().expect("it has a step model");
     let c = replica.fit.model.coefficients();
@@ -79,14 +137,25 @@ fn main() {
         "| load | fit saw it | offered req/s | requests | TTFT p50 ms, measured / simulated | TTFT p95 ms | TPOT p50 ms | within SLO |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    for (index, measurement) in files.iter().enumerate() {
+    for (index, (measurement, path)) in files.iter().enumerate() {
         for level in &measurement.levels {
             let Some(offered) = level.rates.map(|r| r.offered_per_second) else { continue };
             let seen = index == 0 && steps.levels.contains(&level.name);
             let (workload, slo) = (&measurement.workload, &measurement.slo);
-            let window = (level.warmup, level.window);
-            let simulated = simulate_level(&replica, workload, slo, Gaps::Exponential, offered, window)
-                .expect("settings");
+            let (ttft, tpot, goodput) = match requests(Path::new(path), &level.name.to_string()) {
+                Some(sent) => {
+                    let outcome = replayed(&replica, measurement, level.warmup, sent);
+                    let goodput = outcome.goodput();
+                    (outcome.ttft, outcome.tpot, goodput)
+                }
+                None => {
+                    let window = (level.warmup, level.window);
+                    let pooled = simulate_level(&replica, workload, slo, Gaps::Exponential, offered, window)
+                        .expect("settings");
+                    let goodput = pooled.goodput();
+                    (pooled.ttft, pooled.tpot, goodput)
+                }
+            };
             let load = &level.overall;
             let of = |m: &LatencySeries, s: &LatencySeries, q: f64| pair(ms(m, q), ms(s, q)).0;
             println!(
@@ -95,11 +164,11 @@ fn main() {
                 level.name,
                 if seen { "yes" } else { "no" },
                 load.scheduled,
-                of(&load.ttft, &simulated.ttft, 0.5),
-                of(&load.ttft, &simulated.ttft, 0.95),
-                of(&load.tpot, &simulated.tpot, 0.5),
+                of(&load.ttft, &ttft, 0.5),
+                of(&load.ttft, &ttft, 0.95),
+                of(&load.tpot, &tpot, 0.5),
                 load.goodput().map_or_else(|| "–".to_owned(), |g| g.to_string()),
-                simulated.goodput().map_or_else(|| "–".to_owned(), |g| g.to_string()),
+                goodput.map_or_else(|| "–".to_owned(), |g| g.to_string()),
             );
         }
     }

@@ -62,8 +62,16 @@ pub struct OptionBasis {
     pub id: String,
     /// Share of requests that succeed.
     pub success_probability: f64,
+    /// Share of requests that an escalation resolves.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub aided: f64,
     /// Where its model calls come from.
     pub supply: SupplyBasis,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_nothing(share: &f64) -> bool {
+    *share <= 0.0
 }
 
 /// Where an option's model calls come from.
@@ -161,6 +169,7 @@ impl CostBasis {
                 .map(|(id, model)| OptionBasis {
                     id: (*id).to_owned(),
                     success_probability: model.success.get(),
+                    aided: model.load.aided,
                     supply: supply_of(model, &segments),
                 })
                 .collect(),
@@ -248,7 +257,7 @@ impl CostBasis {
             .typed
             .iter()
             .filter(|cost| cost.line == line && cost.only.as_deref().is_none_or(|only| only == kind));
-        let failures = requests * (1.0 - option.success_probability);
+        let failures = requests * (1.0 - option.success_probability - option.aided).max(0.0);
         Some(
             calls
                 + typed

@@ -144,6 +144,11 @@ impl CostModel<'_> {
         })
     }
 
+    /// Share of requests that nobody resolves: neither succeed nor are resolved by an escalation, whose people are on the bill.
+    pub(crate) fn failing(&self) -> f64 {
+        (1.0 - self.success.get() - self.load.aided).max(0.0)
+    }
+
     fn retries(&self) -> f64 {
         self.product.success.retries_per_request.get()
     }
@@ -281,7 +286,7 @@ impl CostModel<'_> {
 
     /// What the product file types for a line.
     fn typed(&self, line: LineItem, requests: f64) -> Vec<(Usd, Provenance)> {
-        let failures = decimal(requests) * (Decimal::ONE - decimal(self.success.get()));
+        let failures = decimal(requests) * decimal(self.failing());
         let applies = |only: Option<OnlyFor>| match (only, &self.supply) {
             (None, _)
             | (Some(OnlyFor::SelfHost), Supply::SelfHost { .. })

@@ -1,6 +1,7 @@
 //! The answer: which option, by how much, how sure, and what would change it.
 
 use breakeven_hardware::Usd;
+use breakeven_measurement::Fraction;
 
 use crate::{
     cost::CostModel,
@@ -102,10 +103,10 @@ fn would_change(contest: &Contest<'_>, break_evens: &[BreakEven], traffic: &Traf
 }
 
 /// The success share at which self-host costs as much per successful outcome as the API, by bisection: cost per success
-/// falls as the share rises.
+/// falls as the share rises. With stages it is the share of what the workflow ends well that is right, as `success.probability` is.
 fn flip_of_success(own: &CostModel<'_>, api: &OptionPlan, requests: f64) -> String {
     let at = |share: f64| {
-        let success = breakeven_measurement::Fraction::new(share).unwrap_or(own.success);
+        let success = Fraction::new(share * own.load.success).unwrap_or(own.success);
         CostModel { success, ..own.clone() }.usd_per_success(requests)
     };
     let target = api.usd_per_successful_outcome.map_or(f64::INFINITY, Usd::to_f64);
@@ -124,7 +125,7 @@ fn flip_of_success(own: &CostModel<'_>, api: &OptionPlan, requests: f64) -> Stri
     format!(
         "success rate: the decision flips at {:.1} % self-hosted (now {:.1} %)",
         high * 100.0,
-        own.success.get() * 100.0
+        own.success.get() / own.load.success.max(f64::MIN_POSITIVE) * 100.0
     )
 }
 

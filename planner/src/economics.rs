@@ -214,7 +214,7 @@ impl Table<'_> {
                 inputs.push(input(&format!("{} in 100", stage.id), value, typed_at(&path, None)));
             }
         }
-        let failing = 1.0 - self.option.success_probability.get();
+        let failing = self.model.failing();
         let tables = self.model.product.stack.support.iter().enumerate();
         for (index, table) in tables.filter(|(_, table)| self.applies(table.only)) {
             let of_failures =

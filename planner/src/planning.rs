@@ -114,13 +114,15 @@ pub fn plan(
             prices,
             as_of: options.as_of,
             own,
-            api: cheapest,
+            // Where the stages lead elsewhere with an API, what part of a request overflows is not known.
+            api: cheapest.filter(|_| loads.are_alike()),
         })
         .map(|found| (found, cheapest))
     });
     let fleet_plan = match (found, &own) {
         (Some(Ok((mut found, cheapest))), Ok(own)) => {
-            if !loads.are_alike() && found.hybrid.take().is_some() {
+            let wanted = product.fleet.purchase.as_ref().is_some_and(|purchase| purchase.overflow);
+            if wanted && cheapest.is_some() && !loads.are_alike() {
                 let why = "no hybrid: the stages lead elsewhere with an API than with our own replicas, and what part of a request \
                            overflows is not known";
                 found.plan.notes.push(why.to_owned());

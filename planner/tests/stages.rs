@@ -277,6 +277,12 @@ fn nonsense_is_refused_with_its_place() {
         ("minutes_per_visit = 6", "minutes_per_visit = -6", "found -6"),
         ("usd_per_call = 0.0002\n", "usd_per_call = 0\nminutes_per_visit = 2\n", "with loaded_usd_per_hour"),
         ("model = \"option\"", "usd_per_call = 0", "found none for options of kind self_host"),
+        ("model = \"option\"", "model = \"option\"\nusd_per_call = 0.001", "a stage of their own"),
+        (
+            "usd_per_call = 0.0002\n",
+            "usd_per_million_input_tokens = 1\ninput_tokens = { mean = 10 }\noutput_tokens = { mean = 10 }\n",
+            "expected usd_per_million_output_tokens",
+        ),
         (
             "probability = 0.15 }",
             "probability = { low = 0.1, likely = 0.15, high = 0.3 } }",
@@ -295,6 +301,56 @@ fn nonsense_is_refused_with_its_place() {
             && error.contains("`model = \"nobody/nothing\"`")
             && error.contains("that a price sheet has"),
         "{error}"
+    );
+}
+
+/// The check by a model whose prompts cost twice as much above 200,000 tokens.
+fn long_check(prompt: u32, retries: &str) -> Result<Plan, String> {
+    let check = format!(
+        "kind = \"guardrail\"\nmodel = \"gemini/gemini-2.5-pro\"\ninput_tokens = {{ mean = {prompt} }}\noutput_tokens = {{ mean = 20 }}\n{retries}"
+    );
+    let text = WORKED.replacen("kind = \"guardrail\"\nusd_per_call = 0.0002\n", &check, 1);
+    let product = product(1e6, &format!("{BASE}{text}"));
+    planned(&product, &measurement(&product, 4.0)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_one_row_of_a_sheet_cannot_price_is_refused() {
+    let retries = "retries = { product = 0.1, most = 1, retried_prompt_ratio = 1.5 }\n";
+    assert!(long_check(120_000, retries).is_ok());
+    let error = long_check(150_000, retries).unwrap_err();
+    assert!(error.contains("stage `check`") && error.contains("in one price tier"), "{error}");
+    assert!(long_check(150_000, "").is_ok());
+    let error = long_check(9_000_000, "").unwrap_err();
+    assert!(error.contains("expected prompts of at most"), "{error}");
+}
+
+#[test]
+fn a_failure_that_a_person_resolved_costs_no_failure() {
+    let cost = "[[cost]]\nline = \"compliance\"\nusd_per_failure = 2\n";
+    let plan = plan_of(1e6, 4.0, &format!("{BASE}{cost}{WORKED}"));
+    // 0.9 of 0.83909774 succeed unaided, a person resolves 0.14481203.
+    close(
+        line(&plan, SELF_HOST, LineItem::Compliance),
+        2e6 * (1.0 - 0.9 * 0.839_097_744_4 - 0.144_812_030_1),
+    );
+}
+
+/// A prompt of 210,000 tokens takes the tier above 200,000, though one attempt in ten fails before it spends a token.
+#[test]
+fn attempts_that_spend_nothing_do_not_change_the_price_tier() {
+    let text = "[[stage]]\nid = \"answer\"\nkind = \"model_call\"\nmodel = \"option\"\ninput_tokens = { mean = 210000 }\n\
+                output_tokens = { mean = 1 }\nbranches = [{ to = \"success\" }]\n\
+                retries = { infrastructure = 0.1, most = 0, infrastructure_token_share = 0.0 }\n";
+    let base = BASE.replace("openai", "gemini").replace("gpt-5-nano", "gemini-2.5-pro");
+    let plan = plan_of(1e6, 4.0, &format!("{base}{text}"));
+    let prices = PriceBook::built_in().unwrap();
+    let row = prices.find_api("gemini", "gemini-2.5-pro").unwrap();
+    let (rates, _) = row.rates(breakeven_hardware::Service::Standard, 210_000);
+    let (input, output) = (rates.input.unwrap().0.to_f64(), rates.output.unwrap().0.to_f64());
+    close(
+        line(&plan, "api:gemini/gemini-2.5-pro", LineItem::Inference),
+        1e6 * 0.9 * (210_000.0 * input + output) / 1e6,
     );
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn tables(plan: &Plan) -> Vec<TableView> {
 
 fn workflows(plan: &Plan) -> Vec<TableView> {
     let alike = plan.workflow.windows(2).all(|pair| match pair {
-        [a, b] => a.stages == b.stages,
+        [a, b] => a.stages == b.stages && a.latency == b.latency,
         _ => true,
     });
     let shown = if alike { plan.workflow.get(..1).unwrap_or_default() } else { plan.workflow.as_slice() };

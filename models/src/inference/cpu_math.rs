@@ -51,7 +51,10 @@ pub(crate) fn rms_norm_in_place(rows: &mut [f32], weight: &[f32], epsilon: f32) 
 pub(crate) fn join(residual: &mut [f32], added: &[f32], norm: Option<Norm<'_>>, scratch: &mut Vec<f32>) {
     let added = match norm {
         Some(norm) => {
-            rms_norm(added, norm.weight, norm.epsilon, scratch);
+            // As the kernels round it (`kernels/src/rows.rs`), so that every kind of weight gives the same bits.
+            scratch.clear();
+            scratch.extend_from_slice(added);
+            rms_norm_in_place(scratch, norm.weight, norm.epsilon);
             scratch.as_slice()
         }
         None => added,

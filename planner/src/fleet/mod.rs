@@ -327,7 +327,9 @@ fn simulated(
         plan.autoscaling = Some(autoscaling::choose(&week)?);
     }
     if let Some(table) = &product.traffic.repeats {
-        let demand = rate / (1.0 + product.success.retries_per_request.get());
+        // First attempts: the stages' own retries are in the rate too.
+        let all = (1.0 + product.success.retries_per_request.get()) * (1.0 + inputs.own.load.retried_share);
+        let demand = rate / all;
         plan.retries =
             Some(repeats::retry_balance(replica, workload, &slo, (replicas - spares).max(1), demand, table)?);
     }

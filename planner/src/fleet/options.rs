@@ -38,8 +38,8 @@ pub(crate) fn bought(
     let mut lines = model.lines(requests);
     for line in &mut lines {
         let rest = match line.line {
-            LineItem::Inference => line.usd_per_month - base,
-            LineItem::Retries => line.usd_per_month - base_retries,
+            LineItem::Inference => model.rounded(line.usd_per_month - base),
+            LineItem::Retries => model.rounded(line.usd_per_month - base_retries),
             _ => continue,
         };
         match line.line {

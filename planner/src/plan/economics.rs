@@ -8,7 +8,7 @@ use super::Provenance;
 /// One figure of the table. What a product does not give has no row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct UnitFigure {
-    /// Which: `usd_per_completed_request`, `retry_rate.answer`…
+    /// Which: `usd_per_completed_request`, `retry_rate:answer`…
     pub id: String,
     /// For a reader, with what it is per.
     pub label: String,

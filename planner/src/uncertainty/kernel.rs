@@ -41,6 +41,8 @@ pub struct OptionKernel {
     pub(crate) success: f64,
     /// What the workflow makes of a share of right answers.
     pub(crate) workflow_success: f64,
+    /// Share of requests that an escalation resolves.
+    aided: f64,
     /// Attempts that the stages make a request: in requests as measured, and in number.
     load: (f64, f64),
     /// USD a request that moves with API prices: stages that ask one.
@@ -148,6 +150,7 @@ impl OptionKernel {
             id: id.to_owned(),
             success: model.success.get(),
             workflow_success: model.load.success,
+            aided: model.load.aided,
             load: (model.load.in_all(), model.load.attempts),
             api_priced: costs()
                 .filter(|(_, cost)| api_priced(cost))
@@ -225,7 +228,7 @@ impl OptionKernel {
         let other = fixed
             + at.fixed_usd
             + (each + at.usd_per_request + self.api_priced * at.api_prices * kernel.api_price) * requests
-            + failing * requests * (1.0 - success);
+            + failing * requests * (1.0 - success - self.aided).max(0.0);
         Some(Cost { usd: calls + other, successes: requests * success })
     }
 

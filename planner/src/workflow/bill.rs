@@ -142,6 +142,7 @@ fn model_price(sheets: &Sheets<'_>, model: &str, prompt: f64) -> Option<ModelPri
         reason = "a count from 0 up; a float cast saturates"
     )]
     let (rates, _) = price.rates(Service::Standard, prompt.ceil().max(0.0) as u64);
+    // A rate that is missing is refused where it would be needed ([`check_rates`]).
     let usd =
         |rate: Option<breakeven_hardware::UsdPerMillionTokens>| rate.map_or(0.0, |rate| rate.0.to_f64());
     Some(ModelPrice {
@@ -149,6 +150,45 @@ fn model_price(sheets: &Sheets<'_>, model: &str, prompt: f64) -> Option<ModelPri
         usd_per_million_output: usd(rates.output),
         usd_per_call: price.usd_per_request.map_or(0.0, Usd::to_f64),
     })
+}
+
+/// Refuses what a sheet's row cannot price: tokens without a rate, a prompt longer than the model takes, and retries whose longer prompt
+/// falls into another price tier than the first, which one rate a stage cannot hold.
+fn check_rates(sheets: &Sheets<'_>, table: &StageTable, stage: &Stage) -> Result<(), PlanError> {
+    let model = table.model.as_deref().filter(|_| !stage.option);
+    let Some((model, price)) = model.and_then(|model| Some((model, row(sheets, model)?))) else {
+        return Ok(());
+    };
+    let refuse = |message: String| Err(PlanError::Stage(format!("stage `{}`: {message}", stage.id)));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count from 0 up; a float cast saturates"
+    )]
+    let whole = |tokens: f64| tokens.ceil().max(0.0) as u64;
+    let again = if stage.attempts.mean() > 1.0 { stage.retried_prompt_ratio.max(1.0) } else { 1.0 };
+    let longest = whole(stage.input_tokens * again);
+    if let Some(most) = price.max_input_tokens.filter(|most| longest > *most) {
+        return refuse(format!("expected prompts of at most {most} tokens for {model}, found {longest}"));
+    }
+    let (first, _) = price.rates(Service::Standard, whole(stage.input_tokens));
+    for (tokens, rate, of) in
+        [(stage.input_tokens, first.input, "prompt"), (stage.output_tokens, first.output, "answer")]
+    {
+        if tokens > 0.0 && rate.is_none() {
+            return refuse(format!(
+                "expected a price of {of} tokens in the row of {model}, found none; type the stage's own prices"
+            ));
+        }
+    }
+    let (retried, _) = price.rates(Service::Standard, longest);
+    if (first.input, first.output) != (retried.input, retried.output) {
+        return refuse(format!(
+            "expected first prompts ({} tokens) and retried ones ({longest}) in one price tier of {model}, found two; give retries a stage of their own",
+            whole(stage.input_tokens)
+        ));
+    }
+    Ok(())
 }
 
 /// What a stage costs a request, first attempts and people apart from retries; nothing where it costs nothing.
@@ -163,6 +203,7 @@ fn entries_of(
     let (Some(stage), Some(found)) = (workflow.stages().get(index), expected.stages.get(index)) else {
         return Ok(Vec::new());
     };
+    check_rates(sheets, table, stage)?;
     let sheet = table.model.as_deref().filter(|_| !stage.option).and_then(|model| row(sheets, model));
     let path = format!("stage.{}", stage.id);
     let visits =

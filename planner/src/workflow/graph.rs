@@ -319,7 +319,7 @@ fn tokens(
 fn prices(
     index: usize,
     table: &StageTable,
-    prompt: f64,
+    (prompt, answer): (f64, f64),
     price_of: &impl Fn(&str, f64) -> Option<ModelPrice>,
 ) -> Result<(f64, f64, f64), Refused> {
     let usd = |price: Option<crate::product::Price>| price.map_or(Usd::ZERO, |p| p.0).to_f64();
@@ -336,6 +336,21 @@ fn prices(
         return Err(refused(index, key, message));
     }
     let per_call = usd(table.usd_per_call);
+    if table.model.is_some() && (table.usd_per_call.is_some() || table.minutes_per_visit.is_some()) {
+        let message = "expected the model's own price alone, found usd_per_call or minutes_per_visit beside it; give those a stage of their own";
+        return Err(refused(index, "model", message));
+    }
+    for (tokens, price, key) in [
+        (prompt, table.usd_per_million_input_tokens, "usd_per_million_input_tokens"),
+        (answer, table.usd_per_million_output_tokens, "usd_per_million_output_tokens"),
+    ] {
+        if by_token && tokens > 0.0 && price.is_none() {
+            let message = format!(
+                "expected {key} beside the other price (0 where they cost nothing), found none for {tokens:.0} tokens a call"
+            );
+            return Err(refused(index, "id", message));
+        }
+    }
     match &table.model {
         Some(_) if by_token => {
             let message = "expected a model of a price sheet or the price of its tokens, found both";
@@ -404,7 +419,7 @@ fn stage_of(
     exits.push((target(tables, index, table.on_failure.as_deref().unwrap_or("failure"))?, 1.0 - success));
     let ((input_tokens, output_tokens), of_segments) = tokens(index, table, segments)?;
     let (usd_per_attempt, usd_per_input_token, usd_per_output_token) =
-        prices(index, table, input_tokens, price_of)?;
+        prices(index, table, (input_tokens, output_tokens), price_of)?;
     Ok(Stage {
         id: table.id.clone(),
         kind: table.kind,

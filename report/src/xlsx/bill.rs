@@ -2,7 +2,7 @@
 
 use breakeven_planner::{
     Plan,
-    basis::{CostBasis, HAIR, SupplyBasis},
+    basis::{CostBasis, HAIR, OptionBasis, SupplyBasis},
     plan::LineItem,
 };
 use rust_xlsxwriter::{Chart, ChartType, Workbook};
@@ -120,7 +120,7 @@ fn formula_of(basis: &CostBasis, option: &Column<'_>, line: LineItem, volume: &s
         LineItem::Retries => Some(calls(basis, option, volume, Calls::Retries)?),
         _ => None,
     };
-    let typed = typed(one.kind(), &option.prefix, volume, Some(line.label()));
+    let typed = typed(one, &option.prefix, volume, Some(line.label()));
     Some(match calls {
         Some(calls) => format!("={calls}+{typed}"),
         None => format!("={typed}"),
@@ -139,14 +139,16 @@ enum Calls {
 pub(super) fn total_at(basis: &CostBasis, option: &Column<'_>, volume: &str) -> Option<String> {
     let one = option.basis?;
     let calls = calls(basis, option, volume, Calls::All)?;
-    Some(format!("({calls}+{})", typed(one.kind(), &option.prefix, volume, None)))
+    Some(format!("({calls}+{})", typed(one, &option.prefix, volume, None)))
 }
 
 /// What the table of other costs adds.
-fn typed(kind: &str, prefix: &str, volume: &str, line: Option<&str>) -> String {
+fn typed(option: &OptionBasis, prefix: &str, volume: &str, line: Option<&str>) -> String {
+    let kind = option.kind();
+    let aided = if option.aided > 0.0 { format!("-{}", option.aided) } else { String::new() };
     let line = line.map(|label| format!("(cost_line=\"{label}\")*")).unwrap_or_default();
     format!(
-        "SUMPRODUCT({line}((cost_only=\"all\")+(cost_only=\"{kind}\"))*(cost_per_month+cost_per_request*{volume}+cost_per_failure*{volume}*(1-{prefix}_success)))"
+        "SUMPRODUCT({line}((cost_only=\"all\")+(cost_only=\"{kind}\"))*(cost_per_month+cost_per_request*{volume}+cost_per_failure*{volume}*(1-{prefix}_success{aided})))"
     )
 }
 
