@@ -20,7 +20,8 @@
 //! | [`actuals`] | production usage against the plan: unit economics, flags, the month forecast anew |
 //! | [`explain`] | the tree under a number |
 //! | `cost` | every line of an option's bill at a volume |
-//! | [`workflow`] | the stages of a request as a Markov chain; not yet part of a plan |
+//! | `cost_models` | the options: our own replicas, and every managed API |
+//! | [`workflow`] | the stages of a request as a Markov chain, their load and their bill |
 //! | [`stack`] | the lines beside inference, from their drivers |
 //! | `assumptions` | what the product file types |
 //! | `break_even` | where two cost curves cross |
@@ -37,6 +38,7 @@ pub mod basis;
 pub mod break_even;
 pub mod capacity;
 mod cost;
+mod cost_models;
 pub mod curve;
 mod decision;
 pub mod diff;

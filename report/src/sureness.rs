@@ -241,7 +241,13 @@ fn months(horizon: &HorizonPlan, name: Name<'_>) -> Option<TableView> {
         horizon.assumes.join(", "),
         volume(last)
     );
-    let heads = ["option", "USD in all", "present value", "saved against the cheapest API", "paid back"];
+    let heads = [
+        "option",
+        "bills of all months, USD",
+        "present value",
+        "saved against the cheapest API",
+        "paid back",
+    ];
     TableView::new(&title, &heads, rows.collect())
 }
 

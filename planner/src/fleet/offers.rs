@@ -5,11 +5,11 @@ use jiff::civil::Date;
 
 use crate::{
     cost::typed_at,
+    cost_models::instance_price,
     plan::{
         Provenance,
         fleet_plan::{Offer, PurchaseKind},
     },
-    planning::instance_price,
     product::FleetPolicy,
     purchase::one_type::{Prices, Spot},
 };

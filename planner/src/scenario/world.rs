@@ -6,8 +6,9 @@ use breakeven_measurement::Measurement;
 use super::Factors;
 use crate::{
     cost::{CostModel, Supply, decimal},
+    cost_models::{api_models, own_model},
     plan::{LineItem, Provenance, ReplicaCapacity, decision_plan::ItemAmount},
-    planning::{PlanOptions, SELF_HOST, api_models, own_model},
+    planning::{PlanOptions, SELF_HOST},
     product::Product,
     traffic::Week,
     workflow::{

@@ -175,7 +175,7 @@ fn check_rates(sheets: &Sheets<'_>, table: &StageTable, stage: &Stage) -> Result
     for (tokens, rate, of) in
         [(stage.input_tokens, first.input, "prompt"), (stage.output_tokens, first.output, "answer")]
     {
-        if tokens > 0.0 && rate.is_none() {
+        if tokens > 0.0 && rate.is_none() && price.usd_per_request.is_none() {
             return refuse(format!(
                 "expected a price of {of} tokens in the row of {model}, found none; type the stage's own prices"
             ));
