@@ -16,7 +16,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct ActualsArguments {
-    /// Usage: OpenTelemetry GenAI spans or LiteLLM spend logs as JSON lines, CSV with a header, or Parquet
+    /// Usage: OpenTelemetry `GenAI` spans or LiteLLM spend logs as JSON lines, CSV with a header, or Parquet
     usage: PathBuf,
     /// Plan to compare with; its prices stand in where the log records no cost
     #[arg(long)]

@@ -74,7 +74,7 @@ pub(crate) enum Command {
     Diff(crate::diff::DiffArguments),
     /// Put production usage beside the plan: unit economics, what changed, and the month forecast anew
     ///
-    /// Reads OpenTelemetry GenAI spans and LiteLLM spend logs (JSON lines), CSV and Parquet in one pass. Exit code 1 with
+    /// Reads OpenTelemetry `GenAI` spans and LiteLLM spend logs (JSON lines), CSV and Parquet in one pass. Exit code 1 with
     /// `--fail-on-flags` where something is over its threshold.
     #[command(
         after_help = "Example: breakeven actuals spend-logs.jsonl --plan plan.json\n         breakeven actuals usage.parquet --plan plan.json --fail-on-flags --format markdown"

@@ -77,7 +77,7 @@ pub(crate) fn ui(arguments: UiArguments) -> Result<Answer> {
     runtime.block_on(async {
         let listener = TcpListener::bind(listen)
             .await
-            .with_context(|| format!("cannot listen on {}; choose another address with --listen", listen))?;
+            .with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))?;
         let address = listener.local_addr().context("cannot tell the address")?;
         if !address.ip().is_loopback() {
             console::note(

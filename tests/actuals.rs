@@ -48,10 +48,11 @@ fn usage(folder: &Path) -> String {
         let request = if of_day == 8 { call - 1 } else { call };
         let time = format!("2026-11-{day:02}T{:02}:{:02}:00Z", of_day * 36 / 60, of_day * 36 % 60);
         let time = if of_day == 8 { format!("2026-11-{day:02}T04:13:00Z") } else { time };
-        text += &format!(
+        let line = format!(
             "{time},{},r{request},{model},gpt-6-luna,answer,{route},{input},{output},{cost:.9},{status},{cause}\n",
             800 + of_day * 10
         );
+        text += &line;
     }
     let path = folder.join("usage.csv");
     fs::write(&path, text).unwrap();

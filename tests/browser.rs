@@ -1,7 +1,7 @@
 //! Debian's Chromium drives the HTML report and the local page: charts drawn, a slider changes the decision, explain opens, no error
 //! on the console, nothing asked of another machine.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
 
 mod support;
 

@@ -142,19 +142,17 @@ fn main() {
             let Some(offered) = level.rates.map(|r| r.offered_per_second) else { continue };
             let seen = index == 0 && steps.levels.contains(&level.name);
             let (workload, slo) = (&measurement.workload, &measurement.slo);
-            let (ttft, tpot, goodput) = match requests(Path::new(path), &level.name.to_string()) {
-                Some(sent) => {
-                    let outcome = replayed(&replica, measurement, level.warmup, sent);
-                    let goodput = outcome.goodput();
-                    (outcome.ttft, outcome.tpot, goodput)
-                }
-                None => {
-                    let window = (level.warmup, level.window);
-                    let pooled = simulate_level(&replica, workload, slo, Gaps::Exponential, offered, window)
-                        .expect("settings");
-                    let goodput = pooled.goodput();
-                    (pooled.ttft, pooled.tpot, goodput)
-                }
+            let (ttft, tpot, goodput) = if let Some(sent) = requests(Path::new(path), &level.name.to_string())
+            {
+                let outcome = replayed(&replica, measurement, level.warmup, sent);
+                let goodput = outcome.goodput();
+                (outcome.ttft, outcome.tpot, goodput)
+            } else {
+                let window = (level.warmup, level.window);
+                let pooled = simulate_level(&replica, workload, slo, Gaps::Exponential, offered, window)
+                    .expect("settings");
+                let goodput = pooled.goodput();
+                (pooled.ttft, pooled.tpot, goodput)
             };
             let load = &level.overall;
             let of = |m: &LatencySeries, s: &LatencySeries, q: f64| pair(ms(m, q), ms(s, q)).0;

@@ -7,6 +7,7 @@
 #![expect(
     clippy::indexing_slicing,
     clippy::print_stderr,
+    clippy::unwrap_used,
     reason = "a tool for developers may fail by panicking"
 )]
 

@@ -38,14 +38,13 @@ impl Groups {
         if self.too_many {
             return NO_CELL;
         }
-        let id = match self.ids.get(value) {
-            Some(id) => *id,
-            None => {
-                let id = u32::try_from(self.values.len()).unwrap_or(NO_CELL);
-                self.ids.insert(value.into(), id);
-                self.values.push((value.into(), i32::MIN, NO_CELL));
-                id
-            }
+        let id = if let Some(id) = self.ids.get(value) {
+            *id
+        } else {
+            let id = u32::try_from(self.values.len()).unwrap_or(NO_CELL);
+            self.ids.insert(value.into(), id);
+            self.values.push((value.into(), i32::MIN, NO_CELL));
+            id
         };
         let Some((_, last_day, last_cell)) = self.values.get_mut(id as usize) else { return NO_CELL };
         if *last_day != day {

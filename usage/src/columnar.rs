@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::atomic::AtomicUsize, sync::atomic::Ordering};
 use parquet::{
     basic::{Compression, ConvertedType, LogicalType, TimeUnit},
     column::reader::ColumnReader,
-    data_type::{AsBytes as _, ByteArray, FixedLenByteArray, Int96},
+    data_type::{ByteArray, FixedLenByteArray, Int96},
     errors::ParquetError,
     file::reader::FileReader,
     schema::types::ColumnDescriptor,
@@ -109,8 +109,13 @@ pub(crate) fn work(
     loop {
         let part = next.fetch_add(1, Ordering::Relaxed);
         let Some(group) = reader.metadata().row_groups().get(part) else { return Ok(()) };
-        let before: i64 =
-            reader.metadata().row_groups().iter().take(part).map(|group| group.num_rows()).sum();
+        let before: i64 = reader
+            .metadata()
+            .row_groups()
+            .iter()
+            .take(part)
+            .map(parquet::file::metadata::RowGroupMetaData::num_rows)
+            .sum();
         let first = u64::try_from(before).unwrap_or(0) + 1;
         let rows = usize::try_from(group.num_rows()).unwrap_or(0);
         read_group(reader, part, rows, first, columns, worker).map_err(|error| damaged(&error))?;
@@ -265,8 +270,8 @@ impl Decoded {
             Values::Doubles(values) => {
                 values.get(at).filter(|value| !value.is_nan()).map(|v| Value::Number(*v))
             }
-            Values::Texts(values) => bytes(values.get(at).map(|value| value.as_bytes()), kind)?,
-            Values::Fixed(values) => bytes(values.get(at).map(|value| value.as_bytes()), kind)?,
+            Values::Texts(values) => bytes(values.get(at).map(parquet::data_type::AsBytes::as_bytes), kind)?,
+            Values::Fixed(values) => bytes(values.get(at).map(parquet::data_type::AsBytes::as_bytes), kind)?,
         })
     }
 }

@@ -75,7 +75,7 @@ pub enum Field {
 
 /// Fields, their names in logs, and whether `--column` may name them anew. The first name is that of our own CSV.
 ///
-/// Sources: OpenTelemetry GenAI semantic conventions (open-telemetry/semantic-conventions-genai, docs/gen-ai/gen-ai-spans.md; the names before
+/// Sources: OpenTelemetry `GenAI` semantic conventions (open-telemetry/semantic-conventions-genai, docs/gen-ai/gen-ai-spans.md; the names before
 /// 1.27 are `gen_ai.usage.prompt_tokens` and `completion_tokens`), OTLP/JSON (opentelemetry-proto, trace.proto in lowerCamelCase), and
 /// LiteLLM's `LiteLLM_SpendLogs` (BerriAI/litellm, schema.prisma).
 const NAMES: [(Field, bool, &[&str]); 32] = [

@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// A map with this hash.
 pub(crate) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Mix>>;
 
-/// Multiply and rotate a word at a time, mixed at the end (the finaliser of MurmurHash3, A. Appleby, public domain).
+/// Multiply and rotate a word at a time, mixed at the end (the finaliser of `MurmurHash3`, A. Appleby, public domain).
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Mix(u64);
 
@@ -51,6 +51,8 @@ impl Hasher for Mix {
 /// 64 bits that stand for some texts in order.
 pub(crate) fn of_texts(texts: &[&str]) -> u64 {
     let mut mix = Mix::default();
-    texts.iter().for_each(|text| mix.write(text.as_bytes()));
+    for text in texts {
+        mix.write(text.as_bytes());
+    }
     mix.finish()
 }

@@ -22,8 +22,8 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
 pub(crate) fn integer(value: i64) -> Option<i64> {
     let unit = match value {
         ..100_000_000_000 => SECOND,
-        ..100_000_000_000_000 => 1_000_000,
-        ..100_000_000_000_000_000 => 1_000,
+        100_000_000_000..100_000_000_000_000 => 1_000_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
         _ => 1,
     };
     bounded(value.checked_mul(unit)?)

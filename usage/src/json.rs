@@ -43,19 +43,17 @@ fn step(place: Place, key: &str, names: &Names) -> Step {
         (Place::Row, "attributes" | "context") | (Place::Metadata, "spend_logs_metadata") => {
             Step::Enter(Place::Row)
         }
-        (Place::Row, "resource") => Step::Enter(Place::Resource),
+        (Place::Row, "resource") | (Place::Resource, "attributes") => Step::Enter(Place::Resource),
         (Place::Row, "metadata") => Step::Enter(Place::Metadata),
-        (Place::Resource, "attributes") => Step::Enter(Place::Resource),
-        (Place::Metadata, "usage_object" | "additional_usage_values") => Step::Enter(Place::Usage),
-        (Place::Usage, "prompt_tokens_details" | "input_tokens_details") => Step::Enter(Place::Usage),
+        (Place::Metadata, "usage_object" | "additional_usage_values")
+        | (Place::Usage, "prompt_tokens_details" | "input_tokens_details") => Step::Enter(Place::Usage),
         (Place::Metadata, "error_information") => Step::Enter(Place::Error),
         (Place::Row, key) => set(names.get(key)),
         // What a process calls itself is a label; it is no figure of the call.
         (Place::Resource, key) => set(names.get(key).filter(|field| {
             matches!(field, Field::Stage | Field::Route | Field::Feature | Field::Team | Field::TeamId)
         })),
-        (Place::Status, "status_code" | "code") => Step::Set(Field::Status),
-        (Place::Metadata, "status") => Step::Set(Field::Status),
+        (Place::Status, "status_code" | "code") | (Place::Metadata, "status") => Step::Set(Field::Status),
         (Place::Metadata, "user_api_key_team_alias") => set(names.get(key)),
         (Place::Metadata, "attempted_fallbacks") => Step::Set(Field::Fallbacks),
         (Place::Metadata, "original_model_group") => Step::Set(Field::OriginalModel),

@@ -105,9 +105,9 @@ impl<'a> Export<'a> {
                 let mut row = RawRow::new();
                 let raw = |raw: Option<&'a RawValue>| raw.and_then(json::value);
                 let own = [
-                    (Field::Trace, text(&span.trace)),
-                    (Field::Parent, text(&span.parent)),
-                    (Field::Name, text(&span.name)),
+                    (Field::Trace, text(span.trace.as_ref())),
+                    (Field::Parent, text(span.parent.as_ref())),
+                    (Field::Name, text(span.name.as_ref())),
                     (Field::Time, raw(span.start)),
                     (Field::End, raw(span.end)),
                     (Field::Status, raw(span.status.code)),
@@ -131,8 +131,8 @@ impl<'a> Export<'a> {
     }
 }
 
-fn text<'s>(text: &'s Option<Cow<'_, str>>) -> Option<Value<'s>> {
-    Some(Value::Text(Cow::Borrowed(text.as_deref()?)))
+fn text<'s>(text: Option<&'s Cow<'_, str>>) -> Option<Value<'s>> {
+    Some(Value::Text(Cow::Borrowed(text?.as_ref())))
 }
 
 fn set_all<'a>(

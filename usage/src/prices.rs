@@ -87,16 +87,15 @@ impl<'p> Pricing<'p> {
         if self.prices.is_empty() {
             return None;
         }
-        let rates = match self.known.get(row.model?) {
-            Some(rates) => *rates,
-            None => {
-                if self.known.len() >= REMEMBERED {
-                    self.known.clear();
-                }
-                let rates = self.prices.of(row.model?);
-                self.known.insert(row.model?.into(), rates);
-                rates
+        let rates = if let Some(rates) = self.known.get(row.model?) {
+            *rates
+        } else {
+            if self.known.len() >= REMEMBERED {
+                self.known.clear();
             }
+            let rates = self.prices.of(row.model?);
+            self.known.insert(row.model?.into(), rates);
+            rates
         };
         let rates = rates?;
         let failed = row.ending != Ending::Answered;

@@ -84,6 +84,7 @@ impl Sequence {
         spare
     }
 
+    #[expect(clippy::type_complexity, reason = "one caller takes it apart at once")]
     /// What was found, by thread and cell, and how many failures were forgotten for want of room.
     pub(crate) fn finish(self) -> (Vec<Map<(u8, u32), Retry>>, u64) {
         let inner = self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

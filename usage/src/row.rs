@@ -49,10 +49,9 @@ impl Value<'_> {
     fn shown(&self) -> String {
         match self {
             Self::Text(text) => text.to_string(),
-            Self::Integer(value) => value.to_string(),
+            Self::Integer(value) | Self::Instant(value) => value.to_string(),
             Self::Number(value) => value.to_string(),
             Self::Decimal(value, scale) => format!("{value}e-{scale}"),
-            Self::Instant(value) => value.to_string(),
             Self::Structure => "an object or a list".to_owned(),
         }
     }
@@ -265,6 +264,10 @@ pub struct UsageRow<'a> {
 }
 
 /// What a row turned out to be.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every row is a call, the largest; a box would be an allocation a row"
+)]
 pub(crate) enum Checked<'a> {
     Call(UsageRow<'a>),
     /// A span of something else, or one that repeats its children's tokens.

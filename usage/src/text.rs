@@ -80,12 +80,19 @@ fn expected(error: &serde_json::Error, what: &str) -> String {
     format!("{what} ({error})")
 }
 
+/// Lines before a record. The reader's position lies behind the `\r` of the record before, with the `\n` and blank lines still to skip.
+fn lines_before(bytes: &[u8], at: &csv::Position) -> u64 {
+    let rest = usize::try_from(at.byte()).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+    let skipped = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    at.line().saturating_sub(1) + skipped.filter(|byte| **byte == b'\n').count() as u64
+}
+
 fn csv_block(bytes: &[u8], block: Block, columns: &[Option<Field>], worker: &mut Worker<'_, '_>) {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
     let mut record = csv::ByteRecord::new();
     // Reading from memory into bytes cannot fail: there is no I/O, no text and no fixed number of fields.
     while reader.read_byte_record(&mut record).unwrap_or(false) {
-        let line = block.first_line + record.position().map_or(0, csv::Position::line).saturating_sub(1);
+        let line = block.first_line + record.position().map_or(0, |at| lines_before(bytes, at));
         if record.len() != columns.len() {
             let found = format!("{} fields as in the header, found {}", columns.len(), record.len());
             let text = record.iter().collect::<Vec<_>>().join(&b","[..]);

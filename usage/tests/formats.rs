@@ -1,6 +1,6 @@
 //! Each format's own way of saying the same things, and what is said of files that are none.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
 
 use std::{io::Write as _, sync::Arc};
 
@@ -26,7 +26,7 @@ fn usd(usage: &Usage) -> String {
 }
 
 fn values(usage: &Usage, dimension: Dimension) -> Vec<String> {
-    usage.by.get(&dimension).unwrap().totals().keys().map(|name| (*name).to_owned()).collect()
+    usage.by[&dimension].totals().keys().map(|name| (*name).to_owned()).collect()
 }
 
 /// A spend log as `LiteLLM_SpendLogs` has it, metadata as an object.
@@ -321,4 +321,16 @@ fn parquet_with_gaps_decimals_and_times() {
     // Cut off: the footer is gone.
     let cut = refused(&bytes[..bytes.len() - 20]);
     assert!(cut.contains("damaged Parquet"), "{cut}");
+}
+
+#[test]
+fn a_bad_row_is_named_by_its_line_whatever_ends_the_lines() {
+    for end in ["\n", "\r\n", "\r\n\r\n", "\n\n"] {
+        let good = "2026-11-01T00:00:00Z,m,1";
+        let text = ["time,model,input_tokens", good, "2026-11-01T00:00:00Z,m,x", good, ""].join(end);
+        let options = ReadOptions { most_refused: 0.9, ..ReadOptions::default() };
+        let usage = read_bytes("f.csv", Bytes::from(text), &options).unwrap();
+        let line = 1 + 2 * end.matches('\n').count() as u64;
+        assert_eq!(usage.source.first_refused[0].line, line, "{end:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Laws of the reader: nothing is lost, the parts are the whole, and no number of threads or size of block changes anything.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
@@ -170,13 +170,14 @@ proptest! {
 fn a_label_with_too_many_values_is_dropped_and_said_however_the_rows_are_dealt_out() {
     let mut text = "time,model,route,feature,cost_usd\n".to_owned();
     for row in 0..10_001 {
-        text += &format!("2026-11-01T00:00:00Z,m,/ticket/{row},f{},0.001\n", row % 10_000);
+        let line = format!("2026-11-01T00:00:00Z,m,/ticket/{row},f{},0.001\n", row % 10_000);
+        text += &line;
     }
     let text = Bytes::from(text);
     let read = |threads, block| read_bytes("usage.csv", text.clone(), &options(threads, block)).unwrap();
     let usage = read(1, 1 << 20);
     assert_eq!(usage, read(4, 5_000));
-    let of = |dimension| usage.by.get(&dimension).unwrap();
+    let of = |dimension| &usage.by[&dimension];
     assert_eq!(*of(breakeven_usage::Dimension::Route), Breakdown::TooMany);
     assert_eq!(of(breakeven_usage::Dimension::Feature).totals().len(), 10_000);
     assert_eq!(usage.total.recorded_usd.usd().0, Decimal::new(10_001, 3));
@@ -215,7 +216,7 @@ fn a_retry_follows_a_failure_of_the_same_request_within_ten_minutes() {
     ]
     .into();
     for (name, (retries, fallbacks, rows)) in cases {
-        let rows: String = rows.lines().map(|row| format!("2026-11-01T{row}\n")).collect();
+        let rows = rows.lines().map(|row| ["2026-11-01T", row, "\n"].concat()).collect::<Vec<_>>().concat();
         let total = read(&rows);
         assert_eq!((total.retries, total.fallbacks), (retries, fallbacks), "{name}");
         assert_eq!(total.requests(), total.attempts - retries, "{name}");

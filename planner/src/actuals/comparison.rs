@@ -234,7 +234,9 @@ pub(crate) fn unplanned(usage: &Usage, expected: &Expected, at: &Thresholds) -> 
             continue;
         }
         let mut sums = Sums::default();
-        days.values().for_each(|day| sums.merge(day));
+        for day in days.values() {
+            sums.merge(day);
+        }
         let (share, of) = match (total, sums.usd()) {
             (Some(total), usd) => (usd.map_or(0.0, Usd::to_f64) / total, "cost"),
             (None, _) => (sums.attempts as f64 / usage.total.attempts.max(1) as f64, "calls"),

@@ -230,7 +230,10 @@ fn new_and_dear(usage: &Usage, at: &Thresholds) -> Vec<Flag> {
                 continue;
             }
             let since = |days: &BTreeMap<Date, Sums>| {
-                days.range(*first..).filter_map(|(_, sums)| sums.usd()).map(|usd| usd.to_f64()).sum::<f64>()
+                days.range(*first..)
+                    .filter_map(|(_, sums)| sums.usd())
+                    .map(breakeven_hardware::Usd::to_f64)
+                    .sum::<f64>()
             };
             let (own, all) = (since(days), since(&usage.days));
             if all > 0.0 && own / all >= at.costly_share {

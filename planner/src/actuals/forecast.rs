@@ -125,9 +125,9 @@ pub(crate) fn forecast(usage: &Usage) -> Forecast {
 
 /// What is seen and what the other days will bring, with a prediction interval.
 ///
-/// A day of weekday w brings μ_w (1 + ε), ε independent with one variance s²; s² from the residuals y ÷ μ_w − 1 with n − (number of means)
-/// degrees of freedom. The sum over the days to come has the variance s² [Σ μ² + Σ_w (c_w μ_w)² ÷ k_w]: the days' own, and that of
-/// the means, each over k_w days seen and used for c_w.
+/// A day of weekday w brings `μ_w` (1 + ε), ε independent with one variance s²; s² from the residuals y ÷ `μ_w` − 1 with n − (number of means)
+/// degrees of freedom. The sum over the days to come has the variance s² [Σ μ² + `Σ_w` (`c_w` `μ_w)²` ÷ `k_w`]: the days' own, and that of
+/// the means, each over `k_w` days seen and used for `c_w`.
 fn month_of(so_far: f64, history: &[(Date, f64)], unseen: &[Date], by_weekday: bool) -> Option<Estimate> {
     if unseen.is_empty() {
         return Some(Estimate { so_far, expected: so_far, low: so_far, high: so_far });

@@ -43,6 +43,7 @@ pub struct ModelPrice {
 }
 
 /// One stage, in numbers. Amounts are of one attempt or visit.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a stage, not a state")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
     /// Its name.
@@ -211,7 +212,7 @@ impl Workflow {
     }
 
     /// Marks what is connected to what is marked.
-    fn spread(&self, mut seen: Vec<bool>, way: impl Fn(usize, usize) -> bool) -> Vec<bool> {
+    fn spread(mut seen: Vec<bool>, way: impl Fn(usize, usize) -> bool) -> Vec<bool> {
         // No path is longer than the stages.
         for _ in 0..seen.len() {
             let joined = |to: usize| seen.iter().enumerate().any(|(from, known)| *known && way(from, to));
@@ -223,7 +224,7 @@ impl Workflow {
     /// Which stages a request may come to.
     fn reached(&self) -> Vec<bool> {
         let first = (0..self.stages.len()).map(|index| index == 0).collect();
-        self.spread(first, |from, to| self.leads(from, to))
+        Self::spread(first, |from, to| self.leads(from, to))
     }
 
     /// From every stage an end is reached.
@@ -231,7 +232,7 @@ impl Workflow {
         let ending = |stage: &Stage| {
             stage.exits.iter().any(|(target, p)| !matches!(target, Target::Stage(_)) && *p > 0.0)
         };
-        let ends = self.spread(self.stages.iter().map(ending).collect(), |from, to| self.leads(to, from));
+        let ends = Self::spread(self.stages.iter().map(ending).collect(), |from, to| self.leads(to, from));
         if let Some(index) = ends.iter().position(|seen| !seen) {
             let message =
                 "expected a way to `success`, `failure` or `escalated`, found a loop that never ends";
