@@ -93,10 +93,11 @@ impl CostModel<'_> {
             .collect()
     }
 
-    /// A line of a workflow, to a millionth of a millionth of a dollar: a chain's shares have more digits than a decimal keeps when
-    /// lines are added up in different orders, and every order must give the same total.
+    /// A line, to a millionth of a millionth of a dollar: a chain's shares, or replica-hours over a week of 168, have more digits than
+    /// a decimal keeps when lines are added up in different orders, and every order must give the same total.
+    #[expect(clippy::unused_self, reason = "what the lines of this bill are rounded to")]
     pub(crate) fn rounded(&self, usd: Usd) -> Usd {
-        if self.load.workflow.is_some() { usd.rounded(LINE_DIGITS) } else { usd }
+        usd.rounded(LINE_DIGITS)
     }
 
     /// The bill's total. Always the sum of its lines.
