@@ -74,6 +74,12 @@ pub(crate) enum Supply<'a> {
     Api { price: &'a ApiPrice, tokens_ratio: f64, as_of: Date, provisioned: Option<&'a ProvisionedTable> },
 }
 
+/// A line, to a millionth of a millionth of a dollar: a chain's shares, or replica-hours over a week of 168, have more digits than
+/// a decimal keeps when lines are added up in different orders, and every order must give the same total.
+pub(crate) fn rounded(usd: Usd) -> Usd {
+    usd.rounded(LINE_DIGITS)
+}
+
 impl CostModel<'_> {
     /// Every line of the bill of a month with `requests` requests.
     pub(crate) fn lines(&self, requests: f64) -> Vec<CostLine> {
@@ -87,17 +93,10 @@ impl CostModel<'_> {
                     _ => Vec::new(),
                 };
                 parts.extend(self.typed(line, requests));
-                let usd_per_month = self.rounded(parts.iter().map(|(usd, _)| *usd).sum());
+                let usd_per_month = rounded(parts.iter().map(|(usd, _)| *usd).sum());
                 CostLine { line, usd_per_month, from: joined(line, parts) }
             })
             .collect()
-    }
-
-    /// A line, to a millionth of a millionth of a dollar: a chain's shares, or replica-hours over a week of 168, have more digits than
-    /// a decimal keeps when lines are added up in different orders, and every order must give the same total.
-    #[expect(clippy::unused_self, reason = "what the lines of this bill are rounded to")]
-    pub(crate) fn rounded(&self, usd: Usd) -> Usd {
-        usd.rounded(LINE_DIGITS)
     }
 
     /// The bill's total. Always the sum of its lines.

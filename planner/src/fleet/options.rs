@@ -5,7 +5,7 @@ use breakeven_measurement::Fraction;
 use rust_decimal::Decimal;
 
 use crate::{
-    cost::{CostModel, decimal, input},
+    cost::{CostModel, decimal, input, rounded},
     plan::{
         LineItem, OptionKind, OptionPlan, Provenance,
         fleet_plan::{PurchaseKind, PurchasePlan},
@@ -38,8 +38,8 @@ pub(crate) fn bought(
     let mut lines = model.lines(requests);
     for line in &mut lines {
         let rest = match line.line {
-            LineItem::Inference => model.rounded(line.usd_per_month - base),
-            LineItem::Retries => model.rounded(line.usd_per_month - base_retries),
+            LineItem::Inference => rounded(line.usd_per_month - base),
+            LineItem::Retries => rounded(line.usd_per_month - base_retries),
             _ => continue,
         };
         match line.line {

@@ -5,7 +5,7 @@ use breakeven_measurement::Measurement;
 
 use super::Factors;
 use crate::{
-    cost::{CostModel, Supply, decimal},
+    cost::{CostModel, Supply, decimal, rounded},
     cost_models::{api_models, own_model},
     plan::{LineItem, Provenance, ReplicaCapacity, decision_plan::ItemAmount},
     planning::{PlanOptions, SELF_HOST},
@@ -105,7 +105,7 @@ fn bill(model: &CostModel<'_>, requests: f64, at: &Factors) -> Bill {
             } else {
                 line.usd_per_month
             };
-            ItemAmount { line: line.line, usd: model.rounded(usd) }
+            ItemAmount { line: line.line, usd: rounded(usd) }
         })
         .filter(|line| line.usd != Usd::ZERO)
         .collect();
