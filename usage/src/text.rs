@@ -80,15 +80,25 @@ fn expected(error: &serde_json::Error, what: &str) -> String {
     format!("{what} ({error})")
 }
 
-/// Lines before a record. The reader's position lies behind the `\r` of the record before, with the `\n` and blank lines still to skip.
+/// Read before each block, for the `csv` crate drops a byte order mark where it begins to read. A blank line is no record.
+const BEFORE_BLOCK: &[u8] = b"\n";
+
+/// Lines of a block before a record. The reader's position lies behind the `\r` of the record before, with the `\n` and blank
+/// lines still to skip; it counts [`BEFORE_BLOCK`].
 fn lines_before(bytes: &[u8], at: &csv::Position) -> u64 {
-    let rest = usize::try_from(at.byte()).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
-    let skipped = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-    at.line().saturating_sub(1) + skipped.filter(|byte| **byte == b'\n').count() as u64
+    let start = usize::try_from(at.byte()).unwrap_or(usize::MAX);
+    let (before, from) = match start.checked_sub(BEFORE_BLOCK.len()) {
+        Some(from) => (at.line().saturating_sub(2), from),
+        None => (0, 0),
+    };
+    let skipped =
+        bytes.get(from..).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    before + skipped.filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn csv_block(bytes: &[u8], block: Block, columns: &[Option<Field>], worker: &mut Worker<'_, '_>) {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(BEFORE_BLOCK.chain(bytes));
     let mut record = csv::ByteRecord::new();
     // Reading from memory into bytes cannot fail: there is no I/O, no text and no fixed number of fields.
     while reader.read_byte_record(&mut record).unwrap_or(false) {

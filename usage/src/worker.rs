@@ -52,7 +52,8 @@ impl Counts {
         self.passed_over += other.passed_over;
         self.cut_off |= other.cut_off;
         self.first_refused.extend(other.first_refused);
-        self.first_refused.sort();
+        // Rows of one line (a lone `\r` ends a row, not a line) lie in one block, so they are in order already.
+        self.first_refused.sort_by_key(|row| (row.line, row.span));
         self.first_refused.truncate(NAMED);
     }
 }

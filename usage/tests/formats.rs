@@ -334,3 +334,43 @@ fn a_bad_row_is_named_by_its_line_whatever_ends_the_lines() {
         assert_eq!(usage.source.first_refused[0].line, line, "{end:?}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_in_the_midst_of_a_file_is_read_the_same_in_every_block() {
+    let row = "2026-11-01T00:00:00Z,m,1\n";
+    let text = [
+        "time,model,input_tokens\n",
+        row,
+        "\u{feff}",
+        row,
+        "\u{feff}\"2026-11-01T00:00:00Z\",m,1\n",
+        row,
+        "\u{feff}",
+    ]
+    .concat();
+    for block_bytes in [1, 30, 1 << 20] {
+        let options = ReadOptions { most_refused: 0.9, block_bytes, ..ReadOptions::default() };
+        let usage = read_bytes("f.csv", Bytes::from(text.clone()), &options).unwrap();
+        let source = &usage.source;
+        assert_eq!((source.read, source.used, source.cut_off), (5, 2, true), "{block_bytes}");
+        assert_eq!(
+            source.first_refused.iter().map(|row| row.line).collect::<Vec<_>>(),
+            [3, 4, 6],
+            "{block_bytes}"
+        );
+    }
+}
+
+#[test]
+fn bad_rows_of_one_line_stay_in_their_order_whatever_the_threads() {
+    let row = "2026-11-01T00:00:00Z,m,1\n";
+    let text = ["time,model,input_tokens\n", row, "zz\rab\n", row, "zy\raa\n"].concat();
+    for threads in [1, 2] {
+        let threads = std::num::NonZeroUsize::new(threads);
+        let options = ReadOptions { most_refused: 0.9, block_bytes: 1, threads, ..ReadOptions::default() };
+        let usage = read_bytes("f.csv", Bytes::from(text.clone()), &options).unwrap();
+        let refused: Vec<_> =
+            usage.source.first_refused.iter().map(|row| (row.line, row.value.as_str())).collect();
+        assert_eq!(refused, [(3, "zz"), (3, "ab"), (5, "zy"), (5, "aa")]);
+    }
+}
