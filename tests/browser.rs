@@ -19,7 +19,7 @@ use std::{
 use breakeven_bench::{self_check::serve_beside, target::null::Script};
 use fantoccini::{Client, ClientBuilder, Locator, wd::WebDriverCompatibleCommand};
 use serde_json::{Value, json};
-use support::{breakeven, shown};
+use support::{binary, breakeven, shown};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/measurement-1.json");
 
@@ -220,7 +220,7 @@ fn ui(folder: &Path) -> (Running, String) {
 }
 
 fn ui_with(folder: &Path, more: &[&str]) -> (Running, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_breakeven"))
+    let mut child = Command::new(binary())
         .args(["ui", "examples/support-bot.toml", "--measurement", FIXTURE, "--listen", "127.0.0.1:0"])
         .args(["--as-of", "2026-11-23", "--out", folder.to_str().unwrap()])
         .args(more)
@@ -279,10 +279,18 @@ fn the_report_reads_in_a_browser() {
             assert!(charts.len() >= 3 && charts.iter().all(|drawn| *drawn == Value::Bool(true)), "{charts:?}");
             browser.is_no_wider_than_the_screen().await;
             // Explain, by keyboard: the tree under a number opens.
-            let why = browser.client.find(Locator::Css("details.why summary")).await.unwrap();
-            browser.run("document.querySelector('details.why summary').focus()").await;
+            let why = browser.client.find(Locator::Css("#cost-lines button.why")).await.unwrap();
+            browser.run("document.querySelector('#cost-lines button.why').focus()").await;
             why.send_keys("\u{e007}").await.unwrap();
-            browser.until("document.querySelector('details.why[open] li')").await;
+            browser.until("document.querySelector('pre:popover-open')?.textContent.includes('price row')").await;
+            browser.picture(&format!("report-why-{width}")).await;
+            why.send_keys("\u{e00c}").await.unwrap();
+            browser.until("!document.querySelector('pre:popover-open')").await;
+            // Every number of every table has its tree; what has none is a word, an absent figure or a zero.
+            let bare = browser
+                .run("return [...document.querySelectorAll('section:not(#assumptions):not(#charts) td.n')].filter(cell => !cell.querySelector('button.why') && /[0-9]/.test(cell.textContent) && !cell.classList.contains('zero')).map(cell => cell.textContent)")
+                .await;
+            assert_eq!(bare, json!([]), "numbers without a tree");
             assert!(browser.run("return document.title").await.as_str().unwrap().contains("<script>"), "text stays text");
             browser.picture(&format!("report-{width}")).await;
             browser.is_clean("file://").await;
@@ -342,8 +350,10 @@ fn the_page_is_clean_and_explains() {
     runtime().block_on(async {
         let browser = Browser::open(1280).await;
         browser.client.goto(&address).await.unwrap();
-        browser.client.find(Locator::Css("details.why summary")).await.unwrap().click().await.unwrap();
-        browser.until("document.querySelector('details.why[open] li')").await;
+        browser.client.find(Locator::Css("#options button.why")).await.unwrap().click().await.unwrap();
+        browser
+            .until("document.querySelector('pre:popover-open')?.textContent.includes('usd_per_month')")
+            .await;
         browser.is_clean(&address).await;
         browser.close().await;
     });

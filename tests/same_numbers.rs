@@ -109,13 +109,9 @@ fn page_tables(page: &str) -> BTreeMap<String, Rows> {
         .collect()
 }
 
-/// What a reader sees of a cell: without tags, small print, and the trees under numbers.
+/// What a reader sees of a cell: without tags and small print.
 fn text_of(html: &str) -> String {
     let html = html.split("</td>").next().unwrap();
-    let html = match html.split_once("<summary") {
-        Some((_, rest)) => rest.split_once('>').unwrap().1.split("</summary>").next().unwrap(),
-        None => html,
-    };
     let html = html.split("<br>").next().unwrap();
     let mut text = String::new();
     let mut inside = false;

@@ -101,6 +101,13 @@ fn a_plan_of_the_first_version_still_opens_and_another_format_says_what_to_do() 
         "{}",
         shown(&refused)
     );
+    let measured = fs::read_to_string(format!("{FIXTURES}/measurement-1.json")).unwrap();
+    fs::write(&other, measured.replacen("breakeven.measurement/1", "breakeven.measurement/9", 1)).unwrap();
+    let refused = breakeven(&["plan", "examples/support-bot.toml", "--measurement", other.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    for part in ["breakeven.measurement/9", "breakeven.measurement/1", "measure again"] {
+        assert!(shown(&refused).contains(part), "{}", shown(&refused));
+    }
 }
 
 #[test]

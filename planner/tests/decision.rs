@@ -316,3 +316,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_band_of_a_price_around_the_cost_curve_is_the_curve_at_the_prices_own_quantiles() {
+    let priced = |price: &str| {
+        plan_of(3_000_000.0, &format!("[success]\nprobability = 0.7\n[fleet]\nusd_per_hour = {price}\n"))
+    };
+    let drawn = priced("{ distribution = \"uniform\", low = 0.4, high = 0.8 }");
+    let (cheap, dear) = (priced("0.4"), priced("0.8"));
+    let own = |plan: &Plan, volume: f64| {
+        let point =
+            plan.cost_curve.iter().find(|point| (point.requests_per_month - volume).abs() < 1e-6 * volume);
+        point.unwrap().usd_per_month.iter().find(|(id, _)| id == SELF_HOST).unwrap().1.to_f64()
+    };
+    let band = uncertainty(&drawn).cost_by_volume.iter().find(|band| band.id == SELF_HOST).unwrap();
+    assert!(band.points.len() > 10, "{}", band.points.len());
+    for point in &band.points {
+        let (low, high) = (own(&cheap, point.requests_per_month), own(&dear, point.requests_per_month));
+        for (share, usd) in [(0.05, point.p5), (0.5, point.p50), (0.95, point.p95)] {
+            // The bill is a straight line in the price; a quantile of 250 uniform draws is off by sqrt(q (1 - q) / 250).
+            let at = (usd - low) / (high - low);
+            let error = (share * (1.0 - share) / f64::from(band.draws)).sqrt();
+            assert!((at - share).abs() < 4.0 * error, "{point:?}: at {at} of the prices, expected {share}");
+        }
+    }
+}

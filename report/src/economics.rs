@@ -9,6 +9,7 @@ use breakeven_planner::{
 };
 
 use crate::{
+    figure::Figure,
     format::{ABSENT, amount, dollars, money, percent, seconds},
     sureness::TableView,
 };
@@ -57,13 +58,16 @@ fn stages(workflow: &WorkflowPlan, alike: bool) -> Option<TableView> {
     let row = |stage: &StagePlan| {
         let retries = stage.infrastructure_retries + stage.product_retries;
         let usd = stage.usd.zip(stage.retried_usd).map(|(first, retried)| dollars(first + retried));
+        let at = |text: String, key: &str| {
+            Figure::at(text, format!("workflow[{}].stages[{}].{key}", workflow.id, stage.id))
+        };
         vec![
-            format!("{} ({})", stage.id, stage.kind.label()),
-            amount(stage.visits),
-            amount(stage.calls),
-            if retries > 0.0 { amount(retries) } else { ABSENT.to_owned() },
-            if stage.minutes > 0.0 { amount(stage.minutes) } else { ABSENT.to_owned() },
-            usd.unwrap_or_else(|| "in the option's bill".to_owned()),
+            format!("{} ({})", stage.id, stage.kind.label()).into(),
+            at(amount(stage.visits), "visits"),
+            at(amount(stage.calls), "calls"),
+            at(if retries > 0.0 { amount(retries) } else { ABSENT.to_owned() }, "product_retries"),
+            at(if stage.minutes > 0.0 { amount(stage.minutes) } else { ABSENT.to_owned() }, "minutes"),
+            usd.map_or_else(|| "in the option's bill".into(), |usd| at(usd, "usd")),
         ]
     };
     let heads = ["stage", "visits", "calls", "retries", "minutes", "USD"];
@@ -84,9 +88,12 @@ fn units(plan: &Plan) -> Option<TableView> {
     let rows = ids.iter().map(|(id, label)| {
         let cells = had.iter().map(|option| {
             let figure = option.unit_economics.iter().find(|figure| figure.id == *id);
-            figure.map_or_else(|| ABSENT.to_owned(), quantity)
+            figure.map_or_else(
+                || ABSENT.into(),
+                |figure| Figure::at(quantity(figure), format!("options[{}].unit_economics[{id}]", option.id)),
+            )
         });
-        std::iter::once((*label).to_owned()).chain(cells).collect()
+        std::iter::once((*label).into()).chain(cells).collect()
     });
     TableView::new(UNITS, &heads, rows.collect())
 }

@@ -5,7 +5,8 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 
 use crate::chart;
-use crate::view::{LEVEL_HEADS, View, line_labels};
+use crate::trees;
+use crate::view::{LEVEL_HEADS, View};
 
 /// Why no page could be made; no plan should cause it.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum HtmlError {
     /// The template did not render.
     #[error("report template: {0}")]
     Template(#[from] minijinja::Error),
+    /// The plan could not be searched for the trees under its numbers.
+    #[error("plan: {0}")]
+    Plan(#[from] serde_json::Error),
     /// A chart could not be drawn.
     #[error("chart `{title}`: {what}")]
     Chart {
@@ -39,7 +43,7 @@ pub(crate) const CSS: &str = include_str!("report.css");
 /// # Errors
 /// Where a chart cannot be drawn; no plan should cause it.
 pub fn render(plan: &Plan) -> Result<String, HtmlError> {
-    Ok(environment()?.get_template("report.html")?.render(values(plan)?)?)
+    whole(plan, "report.html")
 }
 
 /// The report without the page around it.
@@ -47,7 +51,13 @@ pub fn render(plan: &Plan) -> Result<String, HtmlError> {
 /// # Errors
 /// As [`render`].
 pub(crate) fn fragment(plan: &Plan) -> Result<String, HtmlError> {
-    Ok(environment()?.get_template("main.html")?.render(values(plan)?)?)
+    whole(plan, "main.html")
+}
+
+fn whole(plan: &Plan, template: &str) -> Result<String, HtmlError> {
+    let mut environment = environment()?;
+    trees::add(&mut environment, plan)?;
+    Ok(environment.get_template(template)?.render(values(plan)?)?)
 }
 
 /// What the templates read.
@@ -61,6 +71,5 @@ fn values(plan: &Plan) -> Result<Value, HtmlError> {
         charts,
         css => CSS,
         level_heads => LEVEL_HEADS.to_vec(),
-        line_labels => line_labels(),
     })
 }

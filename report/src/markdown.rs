@@ -16,7 +16,13 @@ pub fn render(plan: &Plan) -> String {
         let name = if option.chosen { format!("**{}**", inline(&option.name)) } else { inline(&option.name) };
         row(
             &mut out,
-            [&name, &option.per_month, &option.per_thousand, &option.per_success, &inline(&option.note)],
+            [
+                &name,
+                &option.per_month.text,
+                &option.per_thousand.text,
+                &option.per_success.text,
+                &inline(&option.note),
+            ],
         );
     }
     out.push(String::new());
@@ -34,7 +40,7 @@ pub fn render(plan: &Plan) -> String {
         row(&mut out, table.heads.iter().map(|head| inline(head)));
         out.push(format!("|---{}|", "|---:".repeat(table.heads.len().saturating_sub(1))));
         for cells in &table.rows {
-            row(&mut out, cells.iter().map(|cell| inline(cell)));
+            row(&mut out, cells.iter().map(|cell| inline(&cell.text)));
         }
     }
     for (title, items) in [

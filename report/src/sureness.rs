@@ -8,6 +8,7 @@ use breakeven_planner::plan::{
 use serde::Serialize;
 
 use crate::{
+    figure::Figure,
     format::{ABSENT, dollars, money, percent, volume},
     intervals,
 };
@@ -20,12 +21,14 @@ const MOST_ROWS: usize = 8;
 pub(crate) struct TableView {
     pub(crate) title: String,
     pub(crate) heads: Vec<String>,
-    pub(crate) rows: Vec<Vec<String>>,
+    pub(crate) rows: Vec<Vec<Figure>>,
 }
 
 impl TableView {
-    pub(crate) fn new(title: &str, heads: &[&str], rows: Vec<Vec<String>>) -> Option<Self> {
+    pub(crate) fn new(title: &str, heads: &[&str], rows: Vec<Vec<impl Into<Figure>>>) -> Option<Self> {
         let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+        let rows: Vec<Vec<Figure>> =
+            rows.into_iter().map(|row| row.into_iter().map(Into::into).collect()).collect();
         (!rows.is_empty()).then(|| Self { title: title.to_owned(), heads, rows })
     }
 }
@@ -71,11 +74,12 @@ fn intervals(plan: &Plan) -> Option<TableView> {
         let shown = level.headlines.iter().filter(|headline| intervals::SHOWN.contains(&headline.metric));
         shown.filter(known).map(|headline| {
             let metric = headline.metric;
+            let of = |text: String| Figure::at(text, format!("measured.levels[{}].headlines", level.name));
             vec![
-                format!("{}, {}", level.name, metric.label()),
-                intervals::figure(metric, headline.estimate),
-                span(metric, headline.within_run),
-                span(metric, headline.between_runs),
+                format!("{}, {}", level.name, metric.label()).into(),
+                of(intervals::figure(metric, headline.estimate)),
+                of(span(metric, headline.within_run)),
+                of(span(metric, headline.between_runs)),
             ]
         })
     });
@@ -94,16 +98,21 @@ fn odds(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
             all if all >= 1.0 => String::new(),
             some => format!(" (to be had in {})", percent(Some(some))),
         };
+        let at =
+            |text: String, key: &str| Figure::at(text, format!("uncertainty.options[{}].{key}", option.id));
         vec![
-            format!("{}{had}", name(&option.id)),
-            percent(Some(option.p_cheapest)),
-            bill(|s| s.p10),
-            bill(|s| s.p50),
-            bill(|s| s.p90),
-            option
-                .usd_per_successful_outcome
-                .as_ref()
-                .map_or_else(|| ABSENT.to_owned(), |s| format!("{} to {}", dollars(s.p5), dollars(s.p95))),
+            format!("{}{had}", name(&option.id)).into(),
+            at(percent(Some(option.p_cheapest)), "p_cheapest"),
+            at(bill(|s| s.p10), "usd_per_month"),
+            at(bill(|s| s.p50), "usd_per_month"),
+            at(bill(|s| s.p90), "usd_per_month"),
+            at(
+                option.usd_per_successful_outcome.as_ref().map_or_else(
+                    || ABSENT.to_owned(),
+                    |s| format!("{} to {}", dollars(s.p5), dollars(s.p95)),
+                ),
+                "usd_per_successful_outcome",
+            ),
         ]
     });
     let months = if found.months > 1 { format!(", mean of {} months", found.months) } else { String::new() };
@@ -115,25 +124,26 @@ fn odds(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
 /// From which volume self-host is the cheaper one.
 fn break_even(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
     let spread = found.break_even.as_ref()?;
-    let row = |what: &str, of: &Option<Spread>, shown: fn(f64) -> String| {
+    let at = |text: String, key: &str| Figure::at(text, format!("uncertainty.break_even.{key}"));
+    let row = |what: &str, key: &str, of: &Option<Spread>, shown: fn(f64) -> String| {
         let of = of.as_ref()?;
-        Some([what.to_owned()].into_iter().chain([of.p5, of.p50, of.p95].map(shown)).collect::<Vec<String>>())
+        let figures = [of.p5, of.p50, of.p95].map(|value| at(shown(value), key));
+        Some([what.into()].into_iter().chain(figures).collect::<Vec<Figure>>())
     };
     let rows = [
-        row("requests a month", &spread.requests_per_month, volume),
-        row("utilisation of the replicas there", &spread.utilization, |share| percent(Some(share))),
+        row("requests a month", "requests_per_month", &spread.requests_per_month, volume),
+        row("utilisation of the replicas there", "utilization", &spread.utilization, |share| {
+            percent(Some(share))
+        }),
     ];
-    let share = |what: &str, share: f64| {
-        Some(vec![
-            format!("draws in which it is {what}"),
-            ABSENT.to_owned(),
-            percent(Some(share)),
-            ABSENT.to_owned(),
-        ])
+    let share = |what: &str, key: &str, share: f64| {
+        let what = format!("draws in which it is {what}");
+        Some(vec![what.into(), ABSENT.into(), at(percent(Some(share)), key), ABSENT.into()])
     };
-    let rows = rows
-        .into_iter()
-        .chain([share("cheaper at any volume", spread.always), share("dearer at any volume", spread.never)]);
+    let rows = rows.into_iter().chain([
+        share("cheaper at any volume", "always", spread.always),
+        share("dearer at any volume", "never", spread.never),
+    ]);
     let title = format!("Break-even with {}", name(&spread.api));
     let head = format!("in {} draws", spread.draws);
     TableView::new(&title, &[&head, "5 %", "median", "95 %"], rows.flatten().collect())
@@ -141,10 +151,11 @@ fn break_even(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
 
 fn tornado(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
     let rows = moving(found).take(MOST_ROWS).map(|bar| {
-        let end = |saves: f64, choice: &str| format!("{} ({})", signed(saves), name(choice));
+        let at = |text: String| Figure::at(text, format!("uncertainty.tornado[{}]", bar.path));
+        let end = |saves: f64, choice: &str| at(format!("{} ({})", signed(saves), name(choice)));
         vec![
-            bar.path.clone(),
-            format!("{} to {}", plain(bar.low), plain(bar.high)),
+            bar.path.clone().into(),
+            at(format!("{} to {}", plain(bar.low), plain(bar.high))),
             end(bar.saves_per_success_at_low, &bar.choice_at_low),
             end(bar.saves_per_success_at_high, &bar.choice_at_high),
         ]
@@ -168,12 +179,13 @@ fn flips(found: &Uncertainty, name: Name<'_>) -> Option<TableView> {
     };
     let turning = found.flips.iter().filter(|flip| flip.below.is_some() || flip.above.is_some());
     let rows = turning.take(MOST_ROWS).map(|flip: &Flip| {
+        let figure = |text: String| Figure::at(text, format!("uncertainty.flips[{}]", flip.path));
         vec![
-            flip.path.clone(),
-            plain(flip.now),
-            at(&flip.below),
-            at(&flip.above),
-            format!("{} to {}", plain(flip.looked_at.0), plain(flip.looked_at.1)),
+            flip.path.clone().into(),
+            figure(plain(flip.now)),
+            figure(at(&flip.below)),
+            figure(at(&flip.above)),
+            figure(format!("{} to {}", plain(flip.looked_at.0), plain(flip.looked_at.1))),
         ]
     });
     let heads = ["input", "now", "flips below (to)", "flips above (to)", "looked at"];
@@ -185,7 +197,8 @@ fn measure_next(found: &Uncertainty) -> Option<TableView> {
     let telling = found.measure_next.iter().filter(|v| v.usd_per_month >= 0.01 || v.variance_share >= 0.01);
     let rows = telling.take(MOST_ROWS).map(|value| {
         let worth = if value.usd_per_month >= 0.01 { value.usd_per_month } else { 0.0 };
-        vec![value.path.clone(), dollars(worth), percent(Some(value.variance_share))]
+        let at = |text: String| Figure::at(text, format!("uncertainty.measure_next[{}]", value.path));
+        vec![value.path.clone().into(), at(dollars(worth)), at(percent(Some(value.variance_share)))]
     });
     let heads = ["input", "worth knowing, USD/month", "share of the variance"];
     TableView::new("What to measure next", &heads, rows.collect())
@@ -193,19 +206,21 @@ fn measure_next(found: &Uncertainty) -> Option<TableView> {
 
 fn conditions(matrix: &ScenarioMatrix, found: Option<&Uncertainty>, name: Name<'_>) -> Option<TableView> {
     let rows = matrix.scenarios.iter().map(|scenario| {
-        let mut row = vec![format!("{} ({})", scenario.name, scenario.changes)];
+        let mut row: Vec<Figure> = vec![format!("{} ({})", scenario.name, scenario.changes).into()];
         row.extend(matrix.stresses.iter().map(|stress| {
             let of = |s: &str, t: &str| s == scenario.name && t == stress.name;
-            let Some(cell) = matrix.cells.iter().find(|cell| of(&cell.scenario, &cell.stress)) else {
-                return ABSENT.to_owned();
+            let mut cells = matrix.cells.iter().enumerate();
+            let Some((index, cell)) = cells.find(|(_, cell)| of(&cell.scenario, &cell.stress)) else {
+                return ABSENT.into();
             };
-            let Some(choice) = &cell.choice else { return "none can be had".to_owned() };
+            let Some(choice) = &cell.choice else { return "none can be had".into() };
             let usd = cell.options.iter().find(|o| o.id == *choice).map(|o| money(o.usd_per_month));
             let odds = found
                 .and_then(|found| found.cells.iter().find(|cell| of(&cell.scenario, &cell.stress)))
                 .and_then(|cell| cell.p_cheapest.iter().find(|(id, _)| id == choice))
                 .map_or_else(String::new, |(_, share)| format!(", {}", percent(Some(*share))));
-            format!("{} {}{odds}", name(choice), usd.unwrap_or_default())
+            let text = format!("{} {}{odds}", name(choice), usd.unwrap_or_default());
+            Figure::at(text, format!("scenarios.cells[{index}].options[{choice}].usd_per_month"))
         }));
         row
     });
@@ -226,12 +241,16 @@ fn conditions(matrix: &ScenarioMatrix, found: Option<&Uncertainty>, name: Name<'
 
 fn months(horizon: &HorizonPlan, name: Name<'_>) -> Option<TableView> {
     let rows = horizon.options.iter().map(|option| {
+        let at = |text: String, key: &str| Figure::at(text, format!("horizon.options[{}].{key}", option.id));
         vec![
-            name(&option.id),
-            money(option.usd_total),
-            money(option.npv_usd),
-            option.saves_npv_usd.map_or_else(|| ABSENT.to_owned(), money),
-            option.payback_month.map_or_else(|| ABSENT.to_owned(), |month| format!("month {month}")),
+            name(&option.id).into(),
+            at(money(option.usd_total), "usd_total"),
+            at(money(option.npv_usd), "npv_usd"),
+            at(option.saves_npv_usd.map_or_else(|| ABSENT.to_owned(), money), "saves_npv_usd"),
+            at(
+                option.payback_month.map_or_else(|| ABSENT.to_owned(), |month| format!("month {month}")),
+                "payback_month",
+            ),
         ]
     });
     let last = horizon.requests_by_month.last().copied().unwrap_or(0.0);
@@ -253,12 +272,15 @@ fn months(horizon: &HorizonPlan, name: Name<'_>) -> Option<TableView> {
 
 fn allocation(split: &AllocationPlan, name: Name<'_>) -> Option<TableView> {
     let rows = split.parts.iter().map(|part| {
+        let at = |text: String, key: &str| {
+            Figure::at(text, format!("allocations[{}].parts[{}].{key}", split.by, part.name))
+        };
         vec![
-            part.name.clone(),
-            percent(Some(part.share_of_requests)),
-            percent(Some(part.share_of_use)),
-            money(part.idle_usd_per_month),
-            money(part.usd_per_month),
+            part.name.clone().into(),
+            at(percent(Some(part.share_of_requests)), "share_of_requests"),
+            at(percent(Some(part.share_of_use)), "share_of_use"),
+            at(money(part.idle_usd_per_month), "idle_usd_per_month"),
+            at(money(part.usd_per_month), "usd_per_month"),
         ]
     });
     let title = format!(

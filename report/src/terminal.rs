@@ -95,9 +95,9 @@ fn decision_table(options: &[OptionView], width: usize) -> (Table, bool) {
         cells.chain(std::iter::once(head.chars().count())).max().unwrap_or(0) + PADDING
     };
     let [_, month, thousand, success] = heads;
-    let amounts = widest(month, &mut options.iter().map(|option| option.per_month.chars().count()))
-        + widest(thousand, &mut options.iter().map(|option| option.per_thousand.chars().count()))
-        + widest(success, &mut options.iter().map(|option| option.per_success.chars().count()));
+    let amounts = widest(month, &mut options.iter().map(|option| option.per_month.text.chars().count()))
+        + widest(thousand, &mut options.iter().map(|option| option.per_thousand.text.chars().count()))
+        + widest(success, &mut options.iter().map(|option| option.per_success.text.chars().count()));
     // The mark and the padding of the first column.
     let room = width.saturating_sub(amounts + PADDING + 2);
     let names = width.saturating_sub(amounts + PADDING + 2 + NOTE_ROOM);
@@ -113,9 +113,9 @@ fn decision_table(options: &[OptionView], width: usize) -> (Table, bool) {
         let mark = if option.chosen { "> " } else { "  " };
         let mut cells = vec![
             format!("{mark}{name}"),
-            option.per_month.clone(),
-            option.per_thousand.clone(),
-            option.per_success.clone(),
+            option.per_month.text.clone(),
+            option.per_thousand.text.clone(),
+            option.per_success.text.clone(),
         ];
         if beside {
             cells.push(plain(&option.note));
@@ -127,6 +127,12 @@ fn decision_table(options: &[OptionView], width: usize) -> (Table, bool) {
         column.set_cell_alignment(comfy_table::CellAlignment::Left);
     }
     (table, beside)
+}
+
+/// A row's label and a few of its cells, from one of them on.
+fn beside<T: Clone + Default>(cells: &[T], first: usize) -> Vec<T> {
+    let label = cells.first().cloned().unwrap_or_default();
+    std::iter::once(label).chain(cells.iter().skip(first).take(SIDE_BY_SIDE).cloned()).collect()
 }
 
 /// Names no longer than `room`: without the leading parts of a path where that tells them apart, else cut.
@@ -163,7 +169,7 @@ fn level_table(view: &View, width: usize) -> Table {
     let mut table = new_table();
     table.set_header(LEVEL_HEADS.to_vec());
     for level in &view.levels {
-        table.add_row(level.cells.clone());
+        table.add_row(level.cells.iter().map(|cell| cell.text.clone()).collect::<Vec<_>>());
     }
     align_right(&mut table, 1..8);
     let natural: usize =
@@ -173,7 +179,10 @@ fn level_table(view: &View, width: usize) -> Table {
     }
     let mut table = new_table();
     for (index, head) in LEVEL_HEADS.iter().enumerate() {
-        let values = view.levels.iter().map(|level| level.cells.get(index).cloned().unwrap_or_default());
+        let values = view
+            .levels
+            .iter()
+            .map(|level| level.cells.get(index).map(|cell| cell.text.clone()).unwrap_or_default());
         let cells: Vec<String> = std::iter::once((*head).to_owned()).chain(values).collect();
         if index == 0 {
             table.set_header(cells);
@@ -288,15 +297,11 @@ impl Page {
         }
         let options = view.heads.len().saturating_sub(1);
         for first in (1..=options).step_by(SIDE_BY_SIDE) {
-            let of = |cells: &[String]| -> Vec<String> {
-                let label = cells.first().cloned().unwrap_or_default();
-                std::iter::once(label).chain(cells.iter().skip(first).take(SIDE_BY_SIDE).cloned()).collect()
-            };
-            let mut heads = of(&view.heads);
+            let mut heads = beside(&view.heads, first);
             for (head, number) in heads.iter_mut().skip(1).zip(first..) {
                 *head = format!("[{number}]");
             }
-            let rows = view.rows.iter().map(|row| of(row)).collect();
+            let rows = view.rows.iter().map(|row| beside(row, first)).collect();
             self.text_table(&TableView { title: String::new(), heads, rows });
         }
     }
@@ -306,7 +311,7 @@ impl Page {
         let mut table = new_table();
         table.set_header(view.heads.clone());
         for row in &view.rows {
-            table.add_row(row.iter().map(|cell| plain(cell)).collect::<Vec<_>>());
+            table.add_row(row.iter().map(|cell| plain(&cell.text)).collect::<Vec<_>>());
         }
         let natural: usize =
             table.column_max_content_widths().iter().map(|column| usize::from(*column) + PADDING).sum();
@@ -316,8 +321,8 @@ impl Page {
             return;
         }
         for row in &view.rows {
-            let mut cells = row.iter();
-            self.wrapped(cells.next().map_or("", String::as_str), "  ", Style::Plain);
+            let mut cells = row.iter().map(|cell| cell.text.as_str());
+            self.wrapped(cells.next().unwrap_or_default(), "  ", Style::Plain);
             for (head, cell) in view.heads.iter().skip(1).zip(cells) {
                 self.wrapped(&format!("{head}: {cell}"), "    ", Style::Plain);
             }
@@ -327,12 +332,12 @@ impl Page {
     fn bill(&mut self, option: &OptionView) {
         self.section(&format!("Bill a month: {}", plain(&option.name)));
         let set = option.lines.iter().filter(|line| !line.zero);
-        let amount_width = option.lines.iter().map(|line| line.amount.len()).max().unwrap_or(0);
-        let amount_width = amount_width.max(option.per_month.len());
+        let amount_width = option.lines.iter().map(|line| line.amount.text.len()).max().unwrap_or(0);
+        let amount_width = amount_width.max(option.per_month.text.len());
         for line in set {
-            self.line(&format!("  {:<17} {:>amount_width$}", line.label, line.amount), Style::Plain);
+            self.line(&format!("  {:<17} {:>amount_width$}", line.label, line.amount.text), Style::Plain);
         }
-        self.line(&format!("  {:<17} {:>amount_width$}", "total", option.per_month), Style::Heading);
+        self.line(&format!("  {:<17} {:>amount_width$}", "total", option.per_month.text), Style::Heading);
         let zeros: Vec<&str> = option.lines.iter().filter(|line| line.zero).map(|line| line.label).collect();
         if !zeros.is_empty() {
             self.wrapped(&format!("{} set to zero: {}", zeros.len(), zeros.join(", ")), "  ", Style::Dim);

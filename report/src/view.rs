@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use breakeven_hardware::Usd;
 use breakeven_planner::plan::{
-    Basis, BreakEven, BreakEvenOutcome, CostLine, LineItem, OptionKind, OptionPlan, Plan, Provenance,
+    Basis, BreakEven, BreakEvenOutcome, CostLine, OptionKind, OptionPlan, Plan, Provenance,
 };
 use serde::Serialize;
 
 use crate::{
+    figure::Figure,
     format::{ABSENT, money, percent, rate, seconds, volume},
     sureness::{TableView, odds_of_choice, tables},
 };
@@ -51,11 +52,11 @@ pub(crate) struct OptionView {
     pub(crate) chosen: bool,
     pub(crate) self_host: bool,
     pub(crate) feasible: bool,
-    pub(crate) per_month: String,
-    pub(crate) per_thousand: String,
-    pub(crate) per_success: String,
-    pub(crate) success: String,
-    pub(crate) per_million_tokens: String,
+    pub(crate) per_month: Figure,
+    pub(crate) per_thousand: Figure,
+    pub(crate) per_success: Figure,
+    pub(crate) success: Figure,
+    pub(crate) per_million_tokens: Figure,
     pub(crate) note: String,
     pub(crate) lines: Vec<LineView>,
     pub(crate) price_from: Vec<Origin>,
@@ -65,9 +66,8 @@ pub(crate) struct OptionView {
 #[derive(Debug, Serialize)]
 pub(crate) struct LineView {
     pub(crate) label: &'static str,
-    pub(crate) amount: String,
+    pub(crate) amount: Figure,
     pub(crate) zero: bool,
-    pub(crate) from: Vec<Origin>,
 }
 
 /// One row of a provenance tree, flattened with its depth.
@@ -80,7 +80,7 @@ pub(crate) struct Origin {
 /// One load level.
 #[derive(Debug, Serialize)]
 pub(crate) struct LevelView {
-    pub(crate) cells: Vec<String>,
+    pub(crate) cells: Vec<Figure>,
     pub(crate) name: String,
     pub(crate) verdict: String,
 }
@@ -200,19 +200,24 @@ fn option_view(plan: &Plan, option: &OptionPlan) -> OptionView {
         OptionKind::SelfHost { price_from, .. } => (true, price_from),
         OptionKind::Api { price_from, .. } => (false, price_from),
     };
+    let at = |text: String, key: &str| Figure::at(text, format!("options[{}].{key}", option.id));
+    let money_if = |usd: Option<Usd>| usd.map_or_else(|| ABSENT.to_owned(), money);
     OptionView {
         id: option.id.clone(),
         name: option.name.clone(),
         chosen: plan.decision.choice.as_deref() == Some(option.id.as_str()),
         self_host,
         feasible: option.infeasible.is_none(),
-        per_month: money(option.usd_per_month),
-        per_thousand: money(option.usd_per_request.times(1000.into())),
-        per_success: option.usd_per_successful_outcome.map_or_else(|| ABSENT.to_owned(), money),
-        success: percent(Some(option.success_probability.get())),
-        per_million_tokens: option.usd_per_million_output_tokens.map_or_else(|| ABSENT.to_owned(), money),
+        per_month: at(money(option.usd_per_month), "usd_per_month"),
+        per_thousand: at(money(option.usd_per_request.times(1000.into())), "usd_per_request"),
+        per_success: at(money_if(option.usd_per_successful_outcome), "usd_per_successful_outcome"),
+        success: at(percent(Some(option.success_probability.get())), "success_probability"),
+        per_million_tokens: at(
+            money_if(option.usd_per_million_output_tokens),
+            "usd_per_million_output_tokens",
+        ),
         note: note(plan, option),
-        lines: option.lines.iter().map(line_view).collect(),
+        lines: option.lines.iter().map(|line| line_view(&option.id, line)).collect(),
         price_from: origins(price),
     }
 }
@@ -243,33 +248,37 @@ fn interval_text(low: Usd, high: Usd) -> String {
     if low == high { String::new() } else { format!("; {} to {} a month", money(low), money(high)) }
 }
 
-fn line_view(line: &CostLine) -> LineView {
-    LineView {
-        label: line.line.label(),
-        amount: money(line.usd_per_month),
-        zero: line.usd_per_month == Usd::ZERO,
-        from: origins(&line.from),
-    }
+fn line_view(option: &str, line: &CostLine) -> LineView {
+    let (label, amount) = (line.line.label(), money(line.usd_per_month));
+    let zero = line.usd_per_month == Usd::ZERO;
+    // Where nothing is paid there is nothing under it.
+    let place = || format!("options[{option}].lines[{}]", label.replace(' ', "_"));
+    LineView { label, amount: if zero { amount.into() } else { Figure::at(amount, place()) }, zero }
 }
 
 fn levels(plan: &Plan) -> Vec<LevelView> {
     plan.measured
         .levels
         .iter()
-        .map(|level| LevelView {
-            name: level.name.to_string(),
-            verdict: level.verdict.to_string(),
-            cells: vec![
-                level.name.to_string(),
-                rate(level.offered_per_second),
-                rate(level.achieved_per_second),
-                percent(level.goodput.map(breakeven_measurement::Fraction::get)),
-                seconds(level.ttft_p50_seconds),
-                seconds(level.ttft_p95_seconds),
-                seconds(level.tpot_p50_seconds),
-                rate(level.output_tokens_per_second),
-                level.verdict.to_string(),
-            ],
+        .map(|level| {
+            let at =
+                |text: String, key: &str| Figure::at(text, format!("measured.levels[{}].{key}", level.name));
+            let goodput = percent(level.goodput.map(breakeven_measurement::Fraction::get));
+            LevelView {
+                name: level.name.to_string(),
+                verdict: level.verdict.to_string(),
+                cells: vec![
+                    level.name.to_string().into(),
+                    at(rate(level.offered_per_second), "offered_per_second"),
+                    at(rate(level.achieved_per_second), "achieved_per_second"),
+                    at(goodput, "goodput"),
+                    at(seconds(level.ttft_p50_seconds), "ttft_p50_seconds"),
+                    at(seconds(level.ttft_p95_seconds), "ttft_p95_seconds"),
+                    at(seconds(level.tpot_p50_seconds), "tpot_p50_seconds"),
+                    at(rate(level.output_tokens_per_second), "output_tokens_per_second"),
+                    level.verdict.to_string().into(),
+                ],
+            }
         })
         .collect()
 }
@@ -432,9 +441,4 @@ fn push_origin(from: &Provenance, depth: usize, lead: String, rows: &mut Vec<Ori
             push_origin(&input.from, depth + 1, format!("{} = {} — ", input.name, input.value), rows);
         }
     }
-}
-
-/// Labels of all lines, in the order of every bill.
-pub(crate) fn line_labels() -> Vec<&'static str> {
-    LineItem::ALL.iter().map(|line| line.label()).collect()
 }

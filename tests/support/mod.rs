@@ -2,9 +2,14 @@
 
 use std::process::{Command, Output};
 
+/// The program under test; `BREAKEVEN` names another build of it, such as `target/release/breakeven` for figures.
+pub(crate) fn binary() -> String {
+    std::env::var("BREAKEVEN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_breakeven").to_owned())
+}
+
 /// Runs the binary in the repository's folder with a stable width.
 pub(crate) fn breakeven(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_breakeven"))
+    Command::new(binary())
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("COLUMNS", "100")

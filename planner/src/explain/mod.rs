@@ -3,6 +3,8 @@
 //! It walks the plan's JSON, so every field that a plan has can be asked for. Members of lists are named by what identifies them:
 //! `options.self_host.lines.inference`, `fleet_plan.hours[3].replicas`.
 
+mod sections;
+
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -33,9 +35,10 @@ pub fn explain(plan: &Value, path: &str) -> Result<String, NoSuchPath> {
     // The provenance that covers what is asked for: its own, else its nearest container's.
     let mut from = None;
     let mut above = Vec::new();
-    for part in split(path) {
+    let parts = split(path);
+    for part in &parts {
         above.push(at);
-        match step(at, &part) {
+        match step(at, part) {
             Some(next) => at = next,
             None => return Err(NoSuchPath { path: path.to_owned(), suggestions: suggest(plan, path) }),
         }
@@ -43,7 +46,7 @@ pub fn explain(plan: &Value, path: &str) -> Result<String, NoSuchPath> {
     }
     let mut out = String::new();
     writeln_to(&mut out, 0, &format!("{path} = {}", brief(at)));
-    let key = split(path).pop().unwrap_or_default();
+    let key = parts.last().cloned().unwrap_or_default();
     let container = above.last().copied().unwrap_or(&Value::Null);
     if is_total(container, &key) {
         writeln_to(&mut out, 1, "the sum of its lines:");
@@ -57,26 +60,35 @@ pub fn explain(plan: &Value, path: &str) -> Result<String, NoSuchPath> {
                 }
             }
         }
-    } else if let Some(ratio) = ratio(container, &key) {
+    } else if let Some((ratio, inputs)) = ratio(container, &key) {
         writeln_to(&mut out, 1, ratio);
-        for input in ["usd_per_month", "success_probability"] {
-            if let Some(value) = container.get(input) {
+        for input in inputs {
+            if let Some(value) = container.get(*input) {
                 writeln_to(&mut out, 2, &format!("{input} = {}", brief(value)));
             }
         }
-        writeln_to(&mut out, 2, "requests a month = traffic.requests_per_month");
+        for input in ["requests_per_month", "mean_output_tokens"] {
+            if ratio.contains(&input.replace('_', " ")) {
+                let value =
+                    plan.get("traffic").and_then(|traffic| traffic.get(input)).map(brief).unwrap_or_default();
+                writeln_to(&mut out, 2, &format!("traffic.{input} = {value}"));
+            }
+        }
         writeln_to(&mut out, 1, "ask for the option's usd_per_month for the lines under it");
     } else {
         if at.is_object() || at.is_array() {
             members(&mut out, 1, at);
         }
+        let from = from.or_else(|| (key == "success_probability").then(|| success(container)).flatten());
+        let rows = if from.is_none() { sections::section(plan, &parts) } else { Vec::new() };
         match from {
             Some(from) => tree(&mut out, 1, from),
-            None => writeln_to(
+            None if rows.is_empty() => writeln_to(
                 &mut out,
                 1,
                 "computed by the planner from the plan's other numbers (docs/METHOD.md)",
             ),
+            None => rows.iter().for_each(|(depth, text)| writeln_to(&mut out, *depth, text)),
         }
     }
     Ok(out)
@@ -150,13 +162,30 @@ fn is_total(container: &Value, key: &str) -> bool {
         && container.get("lines").is_some()
 }
 
-fn ratio(container: &Value, key: &str) -> Option<&'static str> {
+/// What an option's figure is the quotient of, and those of its own fields that go in.
+fn ratio(container: &Value, key: &str) -> Option<(&'static str, &'static [&'static str])> {
     container.get("lines")?;
     match key {
-        "usd_per_request" => Some("usd_per_month / requests a month"),
-        "usd_per_successful_outcome" => Some("usd_per_month / (requests a month x success_probability)"),
+        "usd_per_request" => Some(("usd_per_month / requests per month", &["usd_per_month"])),
+        "usd_per_successful_outcome" => Some((
+            "usd_per_month / (requests per month x success_probability)",
+            &["usd_per_month", "success_probability"],
+        )),
+        "usd_per_million_output_tokens" => Some((
+            "its model calls' part of the bill / (requests per month x mean output tokens), a million of them",
+            &[],
+        )),
         _ => None,
     }
+}
+
+/// The share that succeeds has its provenance among the unit economics.
+fn success(option: &Value) -> Option<&Value> {
+    let figures = option.get("unit_economics")?.as_array()?;
+    let figure =
+        figures.iter().find(|figure| name(figure).as_deref() == Some("usd_per_successful_outcome"))?;
+    let inputs = figure.get("from")?.get("inputs")?.as_array()?;
+    inputs.iter().find(|input| name(input).as_deref() == Some("share that succeeds"))?.get("from")
 }
 
 fn tree(out: &mut String, depth: usize, from: &Value) {
