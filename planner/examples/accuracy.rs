@@ -7,6 +7,9 @@
 //! Where a measurement's journal lies beside it, the very requests of a level (when each was due, how long its prompt and answer
 //! were) go through the simulator: load is what a prediction is given, and another draw of it would count as its error. Without a
 //! journal the level is drawn anew, twelve times.
+//!
+//! The last column is a control of the machine, not of the prediction: how long decode steps took, measured over fitted, of the requests
+//! that had the target to themselves. A shared machine that runs 10 % slower in one level than while the model was fitted shows 1.10.
 
 #![expect(
     clippy::print_stdout,
@@ -21,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use breakeven_measurement::{LatencySeries, Measurement, Quantile, file};
+use breakeven_measurement::{LatencySeries, Measurement, Quantile, file, step_model::StepModel};
 use breakeven_planner::{
     fleet::{
         check::{capacity, simulate_level},
@@ -47,26 +50,53 @@ struct Attempted {
 #[derive(Deserialize)]
 struct Sent {
     scheduled_ns: u64,
+    done_ns: u64,
     input_tokens: u64,
     output_tokens: u64,
+    chunk_gaps_ns: Vec<u64>,
 }
 
-/// The requests of a level as they were due; `None` without a journal beside the measurement.
-fn requests(measurement: &Path, level: &str) -> Option<Vec<Request>> {
+/// What a level sent, as it was due; `None` without a journal beside the measurement.
+fn sent(measurement: &Path, level: &str) -> Option<Vec<Sent>> {
     let file = std::fs::File::open(measurement.with_extension("attempts.jsonl")).ok()?;
     let lines = BufReader::new(file).lines().map(|line| line.expect("a line of the journal"));
-    let mut sent: Vec<Request> = lines
+    let mut sent: Vec<Sent> = lines
         .filter_map(|line| serde_json::from_str::<Line>(&line).ok()?.attempt)
         .filter(|attempt| attempt.phase == level)
-        .map(|Attempted { record, .. }| Request {
-            at_seconds: Duration::from_nanos(record.scheduled_ns).as_secs_f64(),
-            prompt_tokens: u32::try_from(record.input_tokens).expect("a prompt's length"),
-            output_tokens: u32::try_from(record.output_tokens).expect("an answer's length"),
-            prefix: None,
-        })
+        .map(|attempt| attempt.record)
         .collect();
-    sent.sort_by(|a, b| a.at_seconds.total_cmp(&b.at_seconds));
+    sent.sort_by_key(|request| request.scheduled_ns);
     (!sent.is_empty()).then_some(sent)
+}
+
+fn requests(sent: &[Sent]) -> Vec<Request> {
+    let request = |sent: &Sent| Request {
+        at_seconds: Duration::from_nanos(sent.scheduled_ns).as_secs_f64(),
+        prompt_tokens: u32::try_from(sent.input_tokens).expect("a prompt's length"),
+        output_tokens: u32::try_from(sent.output_tokens).expect("an answer's length"),
+        prefix: None,
+    };
+    sent.iter().map(request).collect()
+}
+
+/// How many requests had the target to themselves, and their decode time over what the model says of it.
+fn alone(sent: &[Sent], model: &StepModel) -> Option<(usize, f64)> {
+    let (mut count, mut measured, mut fitted) = (0, 0.0, 0.0);
+    for (index, one) in sent.iter().enumerate() {
+        let apart = |(at, other): (usize, &Sent)| {
+            at == index || other.scheduled_ns > one.done_ns || other.done_ns < one.scheduled_ns
+        };
+        // A chunk of several tokens is not a step.
+        if one.chunk_gaps_ns.len() as u64 + 1 != one.output_tokens || !sent.iter().enumerate().all(apart) {
+            continue;
+        }
+        count += 1;
+        measured += one.chunk_gaps_ns.iter().map(|gap| Duration::from_nanos(*gap).as_secs_f64()).sum::<f64>();
+        fitted += (1..one.output_tokens)
+            .map(|made| model.seconds(0.0, 1.0, (one.input_tokens + made) as f64))
+            .sum::<f64>();
+    }
+    (fitted > 0.0).then(|| (count, measured / fitted))
 }
 
 /// What the simulator makes of the very requests of a level.
@@ -134,17 +164,18 @@ fn main() {
         );
     }
     println!(
-        "| load | fit saw it | offered req/s | requests | TTFT p50 ms, measured / simulated | TTFT p95 ms | TPOT p50 ms | within SLO |"
+        "| load | fit saw it | offered req/s | requests | TTFT p50 ms, measured / simulated | TTFT p95 ms | TPOT p50 ms | within SLO | lone decode steps |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for (index, (measurement, path)) in files.iter().enumerate() {
         for level in &measurement.levels {
             let Some(offered) = level.rates.map(|r| r.offered_per_second) else { continue };
             let seen = index == 0 && steps.levels.contains(&level.name);
             let (workload, slo) = (&measurement.workload, &measurement.slo);
-            let (ttft, tpot, goodput) = if let Some(sent) = requests(Path::new(path), &level.name.to_string())
-            {
-                let outcome = replayed(&replica, measurement, level.warmup, sent);
+            let sent = sent(Path::new(path), &level.name.to_string());
+            let control = sent.as_deref().and_then(|sent| alone(sent, &replica.fit.model));
+            let (ttft, tpot, goodput) = if let Some(sent) = &sent {
+                let outcome = replayed(&replica, measurement, level.warmup, requests(sent));
                 let goodput = outcome.goodput();
                 (outcome.ttft, outcome.tpot, goodput)
             } else {
@@ -157,7 +188,7 @@ fn main() {
             let load = &level.overall;
             let of = |m: &LatencySeries, s: &LatencySeries, q: f64| pair(ms(m, q), ms(s, q)).0;
             println!(
-                "| {} {} | {} | {offered:.2} | {} | {} | {} | {} | {} / {} |",
+                "| {} {} | {} | {offered:.2} | {} | {} | {} | {} | {} / {} | {} |",
                 index + 1,
                 level.name,
                 if seen { "yes" } else { "no" },
@@ -167,6 +198,7 @@ fn main() {
                 of(&load.tpot, &tpot, 0.5),
                 load.goodput().map_or_else(|| "–".to_owned(), |g| g.to_string()),
                 goodput.map_or_else(|| "–".to_owned(), |g| g.to_string()),
+                control.map_or_else(|| "–".to_owned(), |(count, ratio)| format!("{ratio:.2} ({count})")),
             );
         }
     }
