@@ -48,6 +48,9 @@ impl FetchProgress for Downloads {
         let now = Instant::now();
         let (began, before) = *self.began.get_or_insert_with(|| {
             self.bar.reset();
+            // What an earlier run left did not come just now: the rate begins from there.
+            self.bar.set_position(bytes);
+            self.bar.reset_eta();
             self.logged = now;
             (now, bytes)
         });
