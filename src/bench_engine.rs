@@ -16,8 +16,8 @@ use serde_json::json;
 use crate::{
     cli::{BenchEngineArguments, Weights},
     console::{self, Answer},
+    download::Downloads,
     hardware,
-    model::Sources,
 };
 
 /// Time for the loop that finds the int8 peak.
@@ -101,7 +101,7 @@ fn open(arguments: &BenchEngineArguments) -> Result<ThroughputBench> {
         },
     };
     let options = FetchOptions { weights, offline: arguments.offline, cache: None };
-    let resolved = resolve(&arguments.model, &options, &mut Sources)?;
+    let resolved = resolve(&arguments.model, &options, &mut Downloads::new())?;
     let context = prompt.saturating_add(arguments.decode);
     let spec = &resolved.model.spec;
     if context > spec.context {

@@ -168,7 +168,7 @@ pub(crate) enum BenchPart {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchEngineArguments {
-    /// A built-in model or a GGUF file
+    /// A built-in model, a GGUF file or folder, or hf:owner/name[@revision][:file] of the hub
     #[arg(long, default_value = breakeven_models::registry::DEFAULT_MODEL)]
     pub(crate) model: String,
     /// Prompt tokens of each sequence

@@ -7,6 +7,7 @@ mod cli;
 mod compare;
 mod console;
 mod diff;
+mod download;
 mod endpoint;
 mod explain;
 mod export;

@@ -7,13 +7,14 @@ use breakeven_hardware::Bytes;
 use breakeven_measurement::{Workload, run::EngineRecord};
 use breakeven_models::inference::{
     DeviceChoice, Engine, EngineSettings, GgmlDType,
-    fetch::{Attempt, FetchOptions, FetchProgress, WeightsChoice, resolve},
+    fetch::{FetchOptions, WeightsChoice, resolve},
 };
 use breakeven_planner::Product;
 
 use crate::{
     cli::{Measuring, Weights},
     console,
+    download::Downloads,
 };
 
 /// Most tokens of one step. Prefill chunks and decoding share a step, so while prompts come in a step's time is the TPOT:
@@ -34,9 +35,9 @@ pub(crate) fn start(product: &Product, file: &Path, measuring: &Measuring, seed:
         cache: None,
     };
     let began = Instant::now();
-    let resolved = resolve(&product.model.name, &options, &mut Sources).with_context(|| {
+    let resolved = resolve(&product.model.name, &options, &mut Downloads::new()).with_context(|| {
         format!(
-            "{}, line {}: `name = \"{}\"`: expected a known model or a readable GGUF file",
+            "{}, line {}: `name = \"{}\"`: expected a known model, a readable GGUF file or folder, or hf:owner/name of the hub",
             file.display(),
             product.model.line,
             product.model.name
@@ -97,17 +98,4 @@ fn context_needed(workload: &Workload) -> usize {
         .map(|s| s.input_tokens.max().saturating_add(s.output_tokens.max()).saturating_mul(s.turns()))
         .max();
     longest.unwrap_or(0) as usize + 1
-}
-
-/// Says which source is tried and why it gave nothing.
-pub(crate) struct Sources;
-
-impl FetchProgress for Sources {
-    fn trying(&mut self, source: &str) {
-        console::note(&format!("Weights: {source}"));
-    }
-    fn advance(&mut self, _bytes: u64, _of: Option<u64>) {}
-    fn failed(&mut self, attempt: &Attempt) {
-        console::note(&format!("Weights: nothing from {}: {}", attempt.source, attempt.failure));
-    }
 }

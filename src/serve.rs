@@ -14,12 +14,14 @@ use tokio::net::TcpListener;
 use crate::{
     cli::Weights,
     console::{self, Answer},
-    model::{STEP_TOKENS, Sources, weights_choice},
+    download::Downloads,
+    model::{STEP_TOKENS, weights_choice},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// Built-in model name or a GGUF file
+    /// Built-in model name, a GGUF file, a folder with config.json and safetensors, or hf:owner/name[@revision][:file] of the
+    /// Hugging Face hub
     #[arg(default_value = breakeven_models::registry::DEFAULT_MODEL)]
     model: String,
     /// Address to listen on; only this machine can reach the default
@@ -51,7 +53,7 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Result<Answer> {
         offline: arguments.offline,
         cache: None,
     };
-    let resolved = resolve(&arguments.model, &options, &mut Sources)?;
+    let resolved = resolve(&arguments.model, &options, &mut Downloads::new())?;
     if resolved.random_fallback {
         console::note("Random weights in the model's shapes: timings are real, texts are not.");
     }

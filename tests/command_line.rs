@@ -69,6 +69,18 @@ fn bad_input_is_one_message_with_exit_code_2() {
 }
 
 #[test]
+fn a_model_of_the_hub_that_is_not_here_is_named() {
+    let text = shown(&breakeven(&["serve", "hf:nobody/no-such-model@v1", "--offline"]));
+    assert!(
+        text.contains("cannot get model `hf:nobody/no-such-model@v1`: offline, and the hub's cache"),
+        "{text}"
+    );
+    let text =
+        shown(&breakeven(&["bench", "engine", "--model", "hf:nobody", "--weights", "real", "--offline"]));
+    assert!(text.contains("has no `nobody` at `main`"), "{text}");
+}
+
+#[test]
 fn a_laptop_plans_and_reports_from_a_stored_measurement() {
     let folder = tempfile::tempdir().unwrap();
     let (plan, page) = (folder.path().join("plan.json"), folder.path().join("report.html"));

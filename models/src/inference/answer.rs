@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::request::{Event, FinishReason, GenerateRequest, RequestError};
-use super::sampling::Sampler;
+use super::sampling::{Sampler, Scratch};
 use super::text_stream::TextStream;
 use super::tokenizer::TextCodec;
 
@@ -86,9 +86,10 @@ impl Answer {
         logits: &[f32],
         codec: &TextCodec,
         at: Instant,
+        scratch: &mut Scratch,
         outbox: &mut Outbox,
     ) -> Outcome {
-        let Some(token) = self.sampler.next(logits) else {
+        let Some(token) = self.sampler.next(logits, scratch) else {
             outbox.push(&self.events, Event::Failed { error: RequestError::NotANumber });
             return Outcome::Ends;
         };

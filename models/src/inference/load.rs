@@ -48,13 +48,22 @@ pub enum LoadError {
     },
     /// A name that is neither a file nor a built-in model.
     #[error(
-        "unknown model `{name}`: expected a path to a GGUF file, a folder with config.json and *.safetensors, or one of {choices}"
+        "unknown model `{name}`: expected a path to a GGUF file, a folder with config.json and *.safetensors, \
+         hf:owner/name of the Hugging Face hub, or one of {choices}"
     )]
     UnknownModel {
         /// What was asked for.
         name: String,
         /// The built-in names.
         choices: String,
+    },
+    /// A model that the hub does not give.
+    #[error("cannot get model `{model}`: {fault}")]
+    Hub {
+        /// As asked for.
+        model: String,
+        /// What is wrong and what to do.
+        fault: String,
     },
     /// candle refused a tensor.
     #[error("cannot place tensor `{tensor}`")]

@@ -15,7 +15,7 @@ pub mod engine_report;
 pub mod fetch;
 pub mod gguf;
 pub mod gguf_spec;
-mod hub;
+pub mod hub;
 mod hub_folder;
 pub mod load;
 pub mod packed_decoder;

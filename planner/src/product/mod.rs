@@ -84,7 +84,7 @@ pub struct Product {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelChoice {
-    /// A registry name, or a path to a GGUF file.
+    /// A registry name, a path to a GGUF file or folder, or `hf:owner/name[@revision][:file]` of the hub.
     pub name: String,
     /// Line of the file that names it, for errors found when it is opened.
     #[serde(skip)]
