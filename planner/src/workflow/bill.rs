@@ -45,7 +45,7 @@ pub fn measured_requests(product: &Product, measurement: &Measurement) -> Option
     let means = Some(segment_means(product));
     let workflow = Workflow::of(&product.stages, OnlyFor::SelfHost, means, &|_, _| Some(free)).ok()?;
     let expected = workflow.expected()?;
-    Some(Load::of(workflow, expected, &product.workload(), measurement).in_all())
+    Some(Load::of(workflow, expected, &product.workload(), measurement, product.longer).in_all())
 }
 
 fn segment_means(product: &Product) -> (f64, f64) {
@@ -77,7 +77,13 @@ fn solved(workflow: &Workflow, kind: OnlyFor) -> Result<Expected, Refused> {
 /// # Errors
 /// A model that no price sheet has, or a stage whose figures multiply to more than can be counted.
 pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<Product, PlanError> {
-    if product.stages.is_empty() || product.loads.is_some() {
+    if product.loads.is_some() {
+        return Ok(product);
+    }
+    if product.stages.is_empty() {
+        if let Some(longer) = product.longer {
+            product.loads = Some(Loads::plain(&product.workload()).longer(longer, sheets.measurement));
+        }
         return Ok(product);
     }
     let of_kind = |kind: OnlyFor| -> Result<(Workflow, Expected), Refused> {
@@ -113,7 +119,8 @@ pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<P
         }
     }
     let workload = product.workload();
-    let load = |(workflow, expected)| Load::of(workflow, expected, &workload, sheets.measurement);
+    let longer = product.longer;
+    let load = |(workflow, expected)| Load::of(workflow, expected, &workload, sheets.measurement, longer);
     product.loads = Some(Loads { own: load(own), api: load(api) });
     product.costs.extend(entries);
     Ok(product)

@@ -143,7 +143,7 @@ impl Workflow {
     ) -> Result<Self, ProductError> {
         let tables = read_stages(text, file)?;
         Self::of(&tables, kind, None, &price_of)
-            .map_err(|e| ProductError::of_stage(e.index, &e.at, e.message, text, file))
+            .map_err(|e| ProductError::of_table("stage", e.index, &e.at, e.message, text, file))
     }
 
     /// The same from tables. `segments` are the mean prompt and answer tokens of the product's segments, for calls of the option

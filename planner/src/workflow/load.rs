@@ -72,6 +72,13 @@ impl Loads {
         Self { own: load.clone(), api: load }
     }
 
+    /// The same where segments are longer than was measured: a call is as many measured requests as its tokens take time.
+    pub(crate) fn longer(mut self, longer: (f64, f64), measurement: &Measurement) -> Self {
+        let measured = Measured::of(measurement);
+        self.own.demand = 1.0 + measured.more(longer);
+        self
+    }
+
     /// Whether a request takes the same way through the stages with either kind, so that one option may serve what another began.
     pub(crate) fn are_alike(&self) -> bool {
         let of = |load: &Load| load.workflow.as_ref().map(|solved| solved.expected.clone());
@@ -79,18 +86,48 @@ impl Loads {
     }
 }
 
+/// Seconds of a prompt and of an answer token, or 1 of each where no level has them, and the mean request that was measured.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    prompt: f64,
+    answer: f64,
+    input_tokens: f64,
+    output_tokens: f64,
+}
+
+impl Measured {
+    fn of(measurement: &Measurement) -> Self {
+        let (prompt, answer) = seconds_per_token(measurement).unwrap_or((1.0, 1.0));
+        let workload = &measurement.workload;
+        let (input_tokens, output_tokens) = (workload.mean_input_tokens(), workload.mean_output_tokens());
+        Self { prompt, answer, input_tokens, output_tokens }
+    }
+
+    /// How many measured requests a call of so many tokens is.
+    fn calls(&self, input_tokens: f64, output_tokens: f64) -> f64 {
+        (self.prompt * input_tokens + self.answer * output_tokens)
+            / (self.prompt * self.input_tokens + self.answer * self.output_tokens)
+    }
+
+    /// How many more than one a measured request is whose prompt and answer are so many times as long.
+    fn more(&self, (prompt, answer): (f64, f64)) -> f64 {
+        self.calls(self.input_tokens * (prompt - 1.0), self.output_tokens * (answer - 1.0))
+    }
+}
+
 impl Load {
-    /// Of a workflow. `workload` is the product's, whose segments calls without tokens of their own are as long as.
+    /// Of a workflow. `workload` is the product's, whose segments calls without tokens of their own are as long as; `longer` says how
+    /// many times as long their prompts and answers are as the measured ones, where a lever changes them.
     pub(crate) fn of(
         workflow: Workflow,
         expected: Expected,
         workload: &Workload,
         measurement: &Measurement,
+        longer: Option<(f64, f64)>,
     ) -> Self {
         let segments = SegmentTokens::of(workload);
-        let (prompt, answer) = seconds_per_token(measurement).unwrap_or((1.0, 1.0));
-        let measured = &measurement.workload;
-        let whole = prompt * measured.mean_input_tokens() + answer * measured.mean_output_tokens();
+        let measured = Measured::of(measurement);
+        let (longer_prompt, longer_answer) = longer.unwrap_or((1.0, 1.0));
         let mut load = Self {
             first: Vec::new(),
             retried: Vec::new(),
@@ -119,10 +156,9 @@ impl Load {
             // How many measured requests one attempt is.
             let weight = |longer: f64| {
                 if stage.of_segments {
-                    let prompts = prompt * measured.mean_input_tokens() * (longer - 1.0) / whole;
-                    spent * (1.0 + prompts)
+                    spent * (1.0 + measured.more((longer_prompt * longer, longer_answer)))
                 } else {
-                    spent * (prompt * stage.input_tokens * longer + answer * stage.output_tokens) / whole
+                    spent * measured.calls(stage.input_tokens * longer, stage.output_tokens)
                 }
             };
             load.demand += row.calls * weight(1.0);
