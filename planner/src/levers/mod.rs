@@ -13,12 +13,13 @@ mod path;
 pub mod ranking;
 mod search;
 
+use breakeven_measurement::Fraction;
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::{
     plan::LineItem,
-    product::{CostEntry, Price, Product, ProductError, SegmentTable, lever::LeverTable},
+    product::{CostEntry, Price, Product, ProductError, SegmentTable, lever::LeverTable, stage::StageTable},
 };
 use patch::Wrong;
 pub(crate) use patch::is_on;
@@ -33,10 +34,13 @@ struct Levers {
     levers: Vec<LeverTable>,
 }
 
+/// What a measurement is of: a lever moves it in proportion.
 #[derive(Deserialize)]
-struct Segments {
+struct Measured {
     #[serde(rename = "segment")]
     segments: Vec<SegmentTable>,
+    #[serde(rename = "stage", default)]
+    stages: Vec<StageTable>,
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: Table) -> Result<T, Wrong> {
@@ -52,7 +56,7 @@ pub(crate) fn switched(text: &str, on: u64) -> Result<Product, Wrong> {
     let file: Table = toml::from_str(text)
         .map_err(|error| Wrong { at: "name".to_owned(), message: error.message().trim().to_owned() })?;
     let Levers { levers } = read(file.clone())?;
-    let Segments { segments: before } = read(file.clone())?;
+    let Measured { segments: before, stages } = read(file.clone())?;
     let mut product: Product = read(patch::patched(file, &levers, on)?)?;
     if product.segments != before {
         let lengths = |product: &Product| {
@@ -64,6 +68,16 @@ pub(crate) fn switched(text: &str, on: u64) -> Result<Product, Wrong> {
         let before = lengths(&product);
         product.segments = now;
         product.longer = Some((after.0 / before.0, after.1 / before.1));
+    }
+    for stage in &mut product.stages {
+        let typed = stages.iter().find(|before| before.id == stage.id).and_then(|before| before.retries);
+        if let Some((before, now)) = typed.zip(stage.retries) {
+            let over = |now: Fraction, before: Fraction| {
+                if before.get() > 0.0 { now.get() / before.get() } else { 1.0 }
+            };
+            stage.failing_over =
+                Some((over(now.infrastructure, before.infrastructure), over(now.product, before.product)));
+        }
     }
     for (_, lever) in levers.iter().enumerate().filter(|(index, _)| is_on(on, *index)) {
         let own = Price::try_from(lever.own_usd_per_month()).map_err(|message| Wrong {

@@ -111,10 +111,13 @@ fn multiply(value: &mut Value, factor: f64, whole: bool) -> bool {
         Value::Integer(number) => *number as f64,
         Value::Float(number) => *number,
         Value::Table(table) => {
-            return table.iter_mut().fold(false, |any, (_, value)| multiply(value, factor, whole) || any);
+            let within =
+                table.iter_mut().filter_map(|(_, value)| multiply(value, factor, whole).then_some(()));
+            return within.count() > 0;
         }
         Value::Array(items) => {
-            return items.iter_mut().fold(false, |any, value| multiply(value, factor, whole) || any);
+            let within = items.iter_mut().filter_map(|value| multiply(value, factor, whole).then_some(()));
+            return within.count() > 0;
         }
         _ => return false,
     };

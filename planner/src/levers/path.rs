@@ -63,18 +63,19 @@ fn members<'a>(items: &'a [Value], part: &str) -> Result<Vec<(Step, Option<&'a V
     let named: Vec<_> = numbered().filter(|(_, item)| names(item).iter().any(|name| name == part)).collect();
     match named.as_slice() {
         [found] => Ok(vec![one(*found)]),
-        [] => match part.parse::<usize>().ok().and_then(|index| Some((index, items.get(index)?))) {
-            Some(found) => Ok(vec![one(found)]),
-            None => {
-                let known: Vec<String> =
-                    items.iter().filter_map(|item| names(item).into_iter().next()).take(LISTED).collect();
-                let last = items.len().saturating_sub(1);
-                Err(format!(
-                    "expected a member of the list ({}), its number (0 to {last}) or *, found `{part}`",
-                    known.join(", ")
-                ))
+        [] => {
+            if let Some(found) = part.parse::<usize>().ok().and_then(|index| Some((index, items.get(index)?)))
+            {
+                return Ok(vec![one(found)]);
             }
-        },
+            let known: Vec<String> =
+                items.iter().filter_map(|item| names(item).into_iter().next()).take(LISTED).collect();
+            let last = items.len().saturating_sub(1);
+            Err(format!(
+                "expected a member of the list ({}), its number (0 to {last}) or *, found `{part}`",
+                known.join(", ")
+            ))
+        }
         several => {
             let numbers: Vec<String> = several.iter().map(|(index, _)| index.to_string()).collect();
             Err(format!("expected one member, found `{part}` at {}; use the number", numbers.join(", ")))

@@ -116,16 +116,15 @@ impl Measured {
 }
 
 impl Load {
-    /// Of a workflow. `workload` is the product's, whose segments calls without tokens of their own are as long as; `longer` says how
-    /// many times as long their prompts and answers are as the measured ones, where a lever changes them.
+    /// Of a workflow. `segments` are the lengths of calls without tokens of their own ([`segment_tokens`]); `longer` says how many times as
+    /// long their prompts and answers are as the measured ones, where a lever changes them.
     pub(crate) fn of(
         workflow: Workflow,
         expected: Expected,
-        workload: &Workload,
+        segments: &[SegmentTokens],
         measurement: &Measurement,
         longer: Option<(f64, f64)>,
     ) -> Self {
-        let segments = SegmentTokens::of(workload);
         let measured = Measured::of(measurement);
         let (longer_prompt, longer_answer) = longer.unwrap_or((1.0, 1.0));
         let mut load = Self {
@@ -147,7 +146,7 @@ impl Load {
             let lengths = if stage.of_segments {
                 load.of_segment.0 += spent * (row.calls + row.retries * ratio);
                 load.of_segment.1 += spent * (row.calls + row.retries);
-                segments.clone()
+                segments.to_vec()
             } else {
                 load.fixed_tokens.0 += row.input_tokens + row.retried_input_tokens;
                 load.fixed_tokens.1 += row.output_tokens + row.retried_output_tokens;
@@ -176,7 +175,7 @@ impl Load {
             }
         }
         load.retried_share = if load.demand > 0.0 { retried_demand / load.demand } else { 0.0 };
-        let from = calls_from(&workflow, &expected);
+        let from = calls_from(&workflow, &expected, measurement);
         load.workflow = Some(Solved { workflow, expected, from });
         load
     }
@@ -209,13 +208,34 @@ impl Load {
     }
 }
 
-fn tokens(lengths: &[SegmentTokens]) -> (f64, f64) {
+/// Lengths of the segments' calls: as measured where enough were, else as typed. A lever's `longer` is on top of what was measured, in the
+/// mean over all segments.
+pub(crate) fn segment_tokens(
+    workload: &Workload,
+    measurement: &Measurement,
+    longer: Option<(f64, f64)>,
+) -> Vec<SegmentTokens> {
+    let (prompt, answer) = longer.unwrap_or((1.0, 1.0));
+    let typed = SegmentTokens::of(workload).into_iter();
+    typed
+        .zip(super::measured::lengths(workload, measurement))
+        .map(|(typed, measured)| match measured {
+            Some((input, output)) => SegmentTokens::new(typed.parts().0, input * prompt, output * answer),
+            None => typed,
+        })
+        .collect()
+}
+
+/// Sums of prompt and answer tokens.
+pub(crate) fn tokens(lengths: &[SegmentTokens]) -> (f64, f64) {
     let sum = |of: fn((f64, f64, f64)) -> f64| lengths.iter().map(|length| of(length.parts())).sum();
     (sum(|(share, input, _)| share * input), sum(|(share, _, output)| share * output))
 }
 
 /// Where a request's calls of the option come from.
-fn calls_from(workflow: &Workflow, expected: &Expected) -> Provenance {
+fn calls_from(workflow: &Workflow, expected: &Expected, measurement: &Measurement) -> Provenance {
+    let lengths = super::measured::lengths(&measurement.workload, measurement);
+    let lengths_measured = lengths.iter().any(Option::is_some);
     let stages = workflow.stages().iter().enumerate().zip(&expected.stages);
     let inputs = stages.filter(|((_, stage), _)| stage.option).flat_map(|((index, stage), row)| {
         let path = format!("stage.{}", stage.id);
@@ -232,7 +252,10 @@ fn calls_from(workflow: &Workflow, expected: &Expected) -> Provenance {
                     stage.input_tokens * stage.token_share,
                     stage.output_tokens * stage.token_share
                 ),
-                if stage.of_segments {
+                if stage.of_segments && lengths_measured {
+                    let path = "levels.expected.segments, input_tokens and output_tokens".to_owned();
+                    Provenance::Measured { run_id: measurement.run_id.clone(), path }
+                } else if stage.of_segments {
                     typed_at("segment", Some("the stage gives no tokens of its own".to_owned()))
                 } else {
                     typed_at(&format!("{path}.input_tokens, output_tokens"), None)
@@ -247,7 +270,16 @@ fn calls_from(workflow: &Workflow, expected: &Expected) -> Provenance {
                     row.infrastructure_retries,
                     row.retries - row.infrastructure_retries
                 ),
-                typed_at(&format!("{path}.retries"), None),
+                Provenance::Computed {
+                    formula:
+                        "calls x (q + ... + q^most), q the share of attempts that fail and are tried again"
+                            .to_owned(),
+                    inputs: vec![
+                        input("infrastructure", "share of attempts", stage.failures_from(true)),
+                        input("product", "share of attempts", stage.failures_from(false)),
+                        input("most", stage.attempts.most, typed_at(&format!("{path}.retries.most"), None)),
+                    ],
+                },
             ));
         }
         inputs
