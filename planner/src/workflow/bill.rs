@@ -266,6 +266,7 @@ fn entries_of(
                 given,
                 of_stage: true,
                 api_priced: sheet.is_some(),
+                grows_per_year: 0.0,
             }),
         }))
     };
