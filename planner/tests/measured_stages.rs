@@ -137,7 +137,7 @@ fn counts_stand_in_only_where_they_say_something() {
     let judged = plan_of(&|m| {
         expected(m, &|load| {
             load.failures.insert(FailureCause::FailedValidation, 11);
-        })
+        });
     });
     close(judged.product_retries / judged.infrastructure_retries, 11.0 / 22.0);
     // And where a segment says what makes a success, none that failed says that none does.

@@ -11,6 +11,7 @@ pub mod format;
 pub mod html;
 pub mod intervals;
 pub mod kubernetes;
+mod latency;
 pub mod levers;
 pub mod markdown;
 pub mod schema;

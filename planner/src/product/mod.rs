@@ -4,6 +4,7 @@ mod bench;
 pub mod capacity_tables;
 pub mod decision_tables;
 mod error;
+pub mod latency;
 pub mod lever;
 mod session;
 pub mod stack;
@@ -60,6 +61,8 @@ pub struct Product {
     /// What the workflow asks of the option's model, once prices are known.
     #[serde(skip)]
     pub(crate) loads: Option<crate::workflow::load::Loads>,
+    /// What waiting costs, and other targets to look at; the SLO alone where left out.
+    pub latency: Option<latency::LatencyTable>,
     /// How to measure.
     #[serde(default)]
     pub bench: BenchTable,
