@@ -69,6 +69,14 @@ pub(crate) enum Command {
     /// Show where a number of a plan comes from, down to measurement run, price row or assumption
     #[command(after_help = "Example: breakeven explain plan.json options.self_host.usd_per_month")]
     Explain(crate::explain::ExplainArguments),
+    /// Rank the levers of a product file by the money they save at an unchanged success rate, alone and together
+    ///
+    /// A lever is a `[[lever]]` table: assumptions that it changes by their paths, and what it costs itself. Every setting is costed in
+    /// full for every option. Exit code 1 where no option can be had.
+    #[command(
+        after_help = "Example: breakeven levers examples/support-bot-workflow.toml --measurement measurement.json\n         breakeven levers support-bot.toml --measurement measurement.json --option self_host --format json"
+    )]
+    Levers(crate::levers::LeversArguments),
     /// Compare two plans line by line: exit code 1 where a success costs more by over the threshold
     #[command(after_help = "Example: breakeven diff plan-before.json plan-after.json --threshold 5%")]
     Diff(crate::diff::DiffArguments),

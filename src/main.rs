@@ -20,6 +20,7 @@ mod interrupt;
 mod journal;
 mod kubernetes;
 mod kubernetes_job;
+mod levers;
 mod live;
 mod load;
 mod merge;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Export(arguments) => export::export(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Levers(arguments) => levers::levers(&arguments),
         Command::Diff(arguments) => diff::diff(&arguments),
         Command::Actuals(arguments) => actuals::actuals(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),

@@ -20,16 +20,22 @@ pub(crate) fn plan(arguments: &PlanArguments) -> Result<Answer> {
     let product = read_product(&arguments.product)?;
     let prices = read_prices(&arguments.planning.sheets)?;
     let measurement = file::read(&arguments.measurement)?;
-    if let Some(shard) = measurement.shard {
-        bail!(
-            "`{}` is shard {shard} of a load; `breakeven merge` adds the shards up to the measurement to plan from",
-            arguments.measurement.display()
-        );
-    }
+    refuse_shard(&measurement, &arguments.measurement)?;
     let plan = make(&product, &measurement, &prices, &arguments.planning, &arguments.out)?;
     console::print(&report::terminal(&plan))?;
     console::note(&format!("Written to {}", arguments.out.display()));
     Ok(answer(&plan))
+}
+
+/// One part of a load alone carries no plan.
+pub(crate) fn refuse_shard(measurement: &Measurement, path: &Path) -> Result<()> {
+    if let Some(shard) = measurement.shard {
+        bail!(
+            "`{}` is shard {shard} of a load; `breakeven merge` adds the shards up to the measurement to plan from",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Reads a product file; one message with file, line, value and expectation where it is wrong.

@@ -24,6 +24,7 @@ fn every_command_shows_an_example() {
         "run",
         "bench",
         "plan",
+        "levers",
         "report",
         "compare",
         "merge",

@@ -70,13 +70,13 @@ fn a_gate_stops_a_dearer_plan_and_says_why() {
     assert_eq!(same.status.code(), Some(0));
     assert!(shown(&same).contains("nothing differs"), "{}", shown(&same));
     let after = planned(folder.path(), "after", |text| {
-        text.replacen("usd_per_month = 150", "usd_per_month = 450", 1)
+        text.replacen("usd_per_month = 150", "usd_per_month = 40_150", 1)
     });
     let dearer = breakeven(&["diff", &before, &after]);
     let text = shown(&dearer);
     assert_eq!(dearer.status.code(), Some(1), "{text}");
     assert!(text.contains("over the threshold of 5.0 %") && text.contains("operational debt"), "{text}");
-    assert!(text.contains("+$300"), "{text}");
+    assert!(text.contains("+$40,000"), "{text}");
     assert_eq!(breakeven(&["diff", &before, &after, "--threshold", "1000%"]).status.code(), Some(0));
     assert_eq!(breakeven(&["diff", &after, &before]).status.code(), Some(0), "cheaper is no fault");
 }

@@ -42,7 +42,7 @@ fn docs_hold_the_schemas_that_the_types_say() {
 #[test]
 fn the_examples_and_the_files_of_a_run_are_valid() {
     let product = validator(File::Product);
-    for name in ["support-bot", "sales-copilot", "it-operations"] {
+    for name in ["support-bot", "support-bot-workflow", "sales-copilot", "it-operations"] {
         let text = fs::read_to_string(format!("examples/{name}.toml")).unwrap();
         let value: Value = toml::from_str(&text).unwrap();
         assert_eq!(errors(&product, &value), Vec::<String>::new(), "{name}");

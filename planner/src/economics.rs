@@ -128,11 +128,10 @@ impl Table<'_> {
             }
             let own = row.retries / row.calls;
             let rate = (1.0 + own) * (1.0 + beside) - 1.0;
-            let typed_stage = || typed_at(&format!("stage.{}.retries", stage.id), None);
             let infrastructure = own * stage.infrastructure_share;
             let mut inputs = vec![
-                input("for the infrastructure's failures, a call", format!("{infrastructure:.6}"), typed_stage()),
-                input("for the product's failures, a call", format!("{:.6}", own - infrastructure), typed_stage()),
+                input("for the infrastructure's failures, a call", format!("{infrastructure:.6}"), stage.failures_from(true)),
+                input("for the product's failures, a call", format!("{:.6}", own - infrastructure), stage.failures_from(false)),
             ];
             if beside > 0.0 {
                 inputs.push(extra());

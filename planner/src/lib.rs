@@ -14,6 +14,7 @@
 //! | `imported` | the capacity from another harness's percentiles |
 //! | [`scenario`] | scenarios crossed with stresses |
 //! | [`horizon`] | the months ahead: growth, prices, present value, payback |
+//! | [`levers`] | switches of the product file, ranked by what they save |
 //! | [`uncertainty`] | numbers as distributions, and how sure the answer is |
 //! | [`allocation`] | who pays |
 //! | [`diff`] | two plans side by side |
@@ -47,6 +48,7 @@ pub mod explain;
 pub mod fleet;
 pub mod horizon;
 mod imported;
+pub mod levers;
 mod owned;
 pub mod plan;
 pub mod planning;

@@ -255,7 +255,7 @@ fn traffic_summary(product: &Product, week: &Week, load: &Load) -> Result<Traffi
     })
 }
 
-fn own_name(measurement: &Measurement) -> String {
+pub(crate) fn own_name(measurement: &Measurement) -> String {
     let model = measurement.model.as_ref().map_or("the model", |m| m.name.as_str());
     format!("self-host {model}")
 }

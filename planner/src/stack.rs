@@ -36,6 +36,8 @@ pub struct Worked {
     pub of_stage: bool,
     /// Whether its price is a managed API's of a sheet, and moves with those.
     pub api_priced: bool,
+    /// Growth a year of its monthly amount from the second year on ([`debt_growth`]); 0 of all but operational debt.
+    pub grows_per_year: f64,
 }
 
 /// A table whose figures multiply to more than can be counted.
@@ -94,6 +96,7 @@ impl Table<'_> {
                 given: Vec::new(),
                 of_stage: false,
                 api_priced: false,
+                grows_per_year: 0.0,
             }),
         })
     }
@@ -322,7 +325,7 @@ fn people(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
             + t.incident_drill_hours_per_month.get();
         let month = hours * usd(t.loaded_usd_per_hour)
             + t.evaluation_runs_per_month.get() * usd(t.usd_per_evaluation_run);
-        all.push(table.entry(
+        let mut entry = table.entry(
             Amounts { month, ..Amounts::default() },
             "hours x loaded hour + evaluation runs x price, in the first year",
             &[
@@ -335,7 +338,11 @@ fn people(stack: &StackTables) -> Result<Vec<CostEntry>, TooMuch> {
                 number("growth_per_year", t.growth_per_year),
                 ("times the first month in month 24", format!("{:.4}", t.growth_by_month(23))),
             ],
-        )?);
+        )?;
+        if let Some(worked) = entry.worked.as_mut().filter(|_| !t.optimised) {
+            worked.grows_per_year = t.growth_per_year.get();
+        }
+        all.push(entry);
     }
     for (index, t) in stack.switching.iter().enumerate() {
         let table = Table {
@@ -394,15 +401,16 @@ pub(crate) fn double_counted(costs: &[CostEntry]) -> Vec<String> {
     warnings
 }
 
+/// What operational debt costs `months` from now over what it costs now: 1 in the first twelve months (0 to 11), then
+/// (1 + growth)^(months past the first year / 12).
+pub fn debt_growth(per_year: f64, months: f64) -> f64 {
+    (1.0 + per_year).powf((months - (MONTHS_A_YEAR - 1.0)).max(0.0) / MONTHS_A_YEAR)
+}
+
 impl OperationalDebtTable {
-    /// What it costs in a month over what it costs in the first: 1 in the first twelve (months 0 to 11), then
-    /// (1 + growth)^(months past the first year / 12); 1 always where it is worked off.
+    /// [`debt_growth`] of the table; 1 always where it is worked off.
     pub fn growth_by_month(&self, month: u32) -> f64 {
-        if self.optimised {
-            return 1.0;
-        }
-        let past = f64::from(month.saturating_sub(11));
-        (1.0 + self.growth_per_year.get()).powf(past / MONTHS_A_YEAR)
+        if self.optimised { 1.0 } else { debt_growth(self.growth_per_year.get(), f64::from(month)) }
     }
 }
 

@@ -189,7 +189,8 @@ fn what_capacity_does_to_the_bill_is_what_planning_with_it_does() {
 #[test]
 fn the_months_of_the_draws_are_the_horizon_s() {
     let horizon = "[horizon]\nmonths = 24\ngrowth_per_month = 0.05\napi_price_change_per_year = -0.3\n\
-                   machine_price_change_per_year = -0.1\n";
+                   machine_price_change_per_year = -0.1\n[[stack.operational_debt]]\nqa_review_hours_per_month = 100\n\
+                   loaded_usd_per_hour = 80\ngrowth_per_year = 0.4\n";
     let base = "[success]\nprobability = 0.7\n[fleet]\nusd_per_hour = { low = 0.5, likely = 0.5, high = 0.5 }\n\
                 [[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-nano\"\n[uncertainty]\ndraws = 100\n";
     let product = product(3_000_000.0, &format!("{base}{horizon}"));

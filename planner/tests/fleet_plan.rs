@@ -212,3 +212,52 @@ fn a_server_that_does_not_say_how_it_batches_is_asked_for_in_words() {
     let plan = planned(&product, &measured).unwrap();
     assert!(fleet(&plan).notes.iter().any(|n| n.contains("fleet.replica.max_sequences")));
 }
+
+#[test]
+fn tighter_targets_cost_more_and_pay_by_those_who_stay() {
+    let latency = "[latency]\ntimes = [4, 0.4]\nabandonment = [{ after = \"200 ms\", share = 0 }, { after = \"1 s\", share = 0.5 }]\n";
+    let product = |latency: &str| {
+        let text = format!(
+            "[success]\nprobability = 0.8\nvalue_usd_per_success = 0.02\n[fleet]\nusd_per_hour = 1.0\nreplicas_lost = 0\n{latency}"
+        );
+        product(30_000_000.0, &text)
+    };
+    let of = |text: &str| {
+        let product = product(text);
+        planned(&product, &with_steps(measurement(&product, 2.0))).unwrap()
+    };
+    let plan = of(latency);
+    let frontier = fleet(&plan).latency.as_ref().unwrap();
+    let [loose, slo, tight] = frontier.points.as_slice() else { panic!("{frontier:?}") };
+    // The SLO itself is the plan's own bill.
+    let own = plan.options.iter().find(|o| o.id == "self_host").unwrap();
+    assert_eq!(slo.usd_per_month, Some(own.usd_per_month));
+    assert!((slo.capacity_per_second.unwrap() / 2.0 - 1.0).abs() < 1e-9);
+    assert!(
+        (slo.ttft_seconds.unwrap() - 1.0).abs() < 1e-12 && (tight.ttft_seconds.unwrap() - 0.4).abs() < 1e-12
+    );
+    // Tighter targets let less through, and cost what a plan with that capacity costs.
+    for (before, after) in [(loose, slo), (slo, tight)] {
+        assert!(before.capacity_per_second >= after.capacity_per_second);
+        assert_eq!(after.usd_more, Some(after.usd_per_month.unwrap() - before.usd_per_month.unwrap()));
+        assert!(after.usd_more.unwrap() >= Usd::ZERO && before.abandoned >= after.abandoned);
+        let total = |point: &breakeven_planner::plan::fleet_plan::FrontierPoint| point.with_lost().unwrap();
+        assert_eq!(after.pays, Some(total(after) < total(before)));
+    }
+    let other = product("");
+    let exact =
+        planned(&other, &with_steps(measurement(&other, tight.capacity_per_second.unwrap()))).unwrap();
+    let exact = exact.options.iter().find(|o| o.id == "self_host").unwrap().usd_per_month;
+    assert_eq!(tight.usd_per_month, Some(exact));
+    // 30 million requests of which 0.8 succeed, at USD 0.02.
+    let lost = 30e6 * slo.abandoned.unwrap() * 0.8 * 0.02;
+    assert!((slo.lost_usd_per_month.unwrap().to_f64() - lost).abs() < 1e-6 * lost.max(1.0));
+    assert!(fleet(&of("")).latency.is_none());
+    // Everybody who waits at all leaves in the same share: it decides nothing.
+    let flat = of("[latency]\ntimes = [0.4]\nabandonment = [{ after = \"1 us\", share = 0.1 }]\n");
+    for point in &fleet(&flat).latency.as_ref().unwrap().points {
+        assert!((point.abandoned.unwrap() - 0.1).abs() < 1e-9);
+        assert!((point.lost_usd_per_month.unwrap().to_f64() - 30e6 * 0.1 * 0.8 * 0.02).abs() < 1e-3);
+        assert!(point.pays != Some(true));
+    }
+}

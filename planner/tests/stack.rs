@@ -239,3 +239,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn debt_grows_over_the_horizon_unless_it_is_worked_off() {
+    let table = "[[stack.operational_debt]]\nprompt_maintenance_hours_per_month = 27.5\nloaded_usd_per_hour = 80\n\
+                 growth_per_year = 0.5\n";
+    let debt = |more: &str| -> Vec<f64> {
+        let product = product(1e6, &format!("{BASE}[horizon]\nmonths = 24\n{table}{more}"));
+        let plan = planned(&product, &measurement(&product, 4.0)).unwrap();
+        let without = product_without_debt(&plan);
+        let horizon = plan.horizon.as_ref().unwrap();
+        let said = horizon.assumes.iter().filter(|text| text.contains("operational debt")).count();
+        assert_eq!(said, 1, "{:?}", horizon.assumes);
+        // The lines are the sums over the months.
+        for option in &horizon.options {
+            assert_eq!(option.lines.iter().map(|line| line.usd).sum::<Usd>(), option.usd_total);
+        }
+        let option = horizon.options.iter().find(|option| option.id == SELF_HOST).unwrap();
+        option.usd_by_month.iter().map(|usd| usd.to_f64() - without).collect()
+    };
+    let grows = debt("");
+    let close =
+        |found: f64, by_hand: f64| assert!((found - by_hand).abs() < 0.005, "{found}, by hand {by_hand}");
+    for month in &grows[..12] {
+        close(*month, 2_200.0);
+    }
+    close(grows[12], 2_275.61);
+    close(grows[23], 3_300.0);
+    for month in debt("optimised = true\n") {
+        close(month, 2_200.0);
+    }
+}
+
+/// The first month's bill of our own replicas without operational debt.
+fn product_without_debt(plan: &Plan) -> f64 {
+    let option = plan.options.iter().find(|option| option.id == SELF_HOST).unwrap();
+    let lines = option.lines.iter().filter(|line| line.line != LineItem::OperationalDebt);
+    lines.map(|line| line.usd_per_month).sum::<Usd>().to_f64()
+}

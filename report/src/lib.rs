@@ -12,6 +12,8 @@ pub mod format;
 pub mod html;
 pub mod intervals;
 pub mod kubernetes;
+mod latency;
+pub mod levers;
 pub mod markdown;
 pub mod schema;
 mod sureness;

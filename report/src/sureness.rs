@@ -51,6 +51,7 @@ pub(crate) fn tables(plan: &Plan) -> Vec<TableView> {
         plan.scenarios.as_ref().and_then(|matrix| conditions(matrix, plan.uncertainty.as_ref(), &name)),
     );
     all.extend(plan.horizon.as_ref().and_then(|horizon| months(horizon, &name)));
+    all.extend(crate::latency::table(plan));
     all.extend(plan.allocations.iter().filter_map(|split| allocation(split, &name)));
     all
 }

@@ -61,6 +61,7 @@ fn plan_with_fleet() -> Plan {
             prewarm: prewarm.collect(),
         }),
         retries: None,
+        latency: None,
         notes: Vec::new(),
     });
     plan

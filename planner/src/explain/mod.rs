@@ -100,7 +100,7 @@ fn writeln_to(out: &mut String, depth: usize, text: &str) {
 }
 
 /// Parts of a path: by dots and brackets; a quoted or bracketed part may hold dots.
-fn split(path: &str) -> Vec<String> {
+pub(crate) fn split(path: &str) -> Vec<String> {
     let mut parts = Vec::new();
     let mut part = String::new();
     let mut inside = false;

@@ -5,6 +5,7 @@
 //! | [`replica`] | the simulated replica, from the measurement |
 //! | [`check`] | simulated beside measured, the capacity and what binds it |
 //! | `loss` | a replica lost in the busiest hour |
+//! | `frontier` | the price of latency: the bill under other targets |
 //! | `repeats` | given-up requests as load |
 //! | `offers`, `buying` | what may be bought, and the cheapest of it along the load-duration curve |
 //! | `growing` | the months ahead |
@@ -15,6 +16,7 @@
 mod autoscaling;
 pub(crate) mod buying;
 pub mod check;
+mod frontier;
 mod growing;
 mod loss;
 pub(crate) mod offers;
@@ -148,6 +150,7 @@ pub(crate) fn fleet_plan(inputs: &Inputs<'_>) -> Result<Found, FleetError> {
         replica_loss: None,
         autoscaling: None,
         retries: None,
+        latency: None,
         notes: offers.notes.clone(),
     };
     if let Some(growth) = &product.traffic.growth {
@@ -325,6 +328,17 @@ fn simulated(
             concurrency,
         };
         plan.autoscaling = Some(autoscaling::choose(&week)?);
+    }
+    match (&product.latency, &capacity) {
+        (Some(table), Some((simulated, _))) => {
+            let start = frontier::Start { inputs, replica, table, simulated: *simulated, measured: carries };
+            plan.latency = Some(frontier::frontier(&start)?);
+        }
+        (Some(_), None) => plan.notes.push(
+            "no price of latency: no simulated rate meets the SLO, so other targets are not comparable"
+                .to_owned(),
+        ),
+        (None, _) => {}
     }
     if let Some(table) = &product.traffic.repeats {
         // First attempts: the stages' own retries are in the rate too.

@@ -33,6 +33,7 @@ pub(crate) fn months(product: &Product) -> Vec<Factors> {
                 } else {
                     (1.0 + table.machine_price_change_per_year.0).powf(years)
                 },
+                months,
                 ..Factors::NONE
             }
         })
@@ -80,13 +81,23 @@ pub(crate) fn horizon(world: &World<'_>, product: &Product) -> Option<HorizonPla
 
 fn assumes(product: &Product, table: &HorizonTable) -> Vec<String> {
     let percent = |rate: f64| format!("{:+.1} %", rate * 100.0);
-    vec![
+    let mut all = vec![
         format!("traffic {} a month", percent(growth(product, table))),
         format!("API prices {} a year", percent(table.api_price_change_per_year.0)),
         format!("rented machines {} a year", percent(table.machine_price_change_per_year.0)),
         format!("money costs {} a year", percent(table.discount_rate_per_year.get())),
         format!("{} once at the start for running it ourselves", table.upfront_usd.0),
-    ]
+    ];
+    let debts = product.stack.operational_debt.iter().filter(|debt| debt.growth_per_year.get() > 0.0);
+    all.extend(debts.map(|debt| {
+        let growth = percent(debt.growth_per_year.get());
+        if debt.optimised {
+            format!("operational debt {growth} a year is worked off and does not grow")
+        } else {
+            format!("operational debt {growth} a year from the second year on, not worked off")
+        }
+    }));
+    all
 }
 
 /// An option and what is paid at the end of each month, the start first.

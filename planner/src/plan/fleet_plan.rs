@@ -37,9 +37,48 @@ pub struct FleetPlan {
     /// Timeouts and repeats solved together with the demand; absent where the product file sets no repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<RetryBalance>,
+    /// What other latency targets would cost; absent where the product file has no `[latency]` or nothing can be simulated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencyFrontier>,
     /// What is missing here, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// The bill of our own replicas along the SLO's frontier.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct LatencyFrontier {
+    /// From the loosest targets to the tightest.
+    pub points: Vec<FrontierPoint>,
+    /// Where it comes from.
+    pub from: Provenance,
+}
+
+/// The bill under some targets.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct FrontierPoint {
+    /// The SLO's targets times this; 1 is the SLO itself.
+    pub times: f64,
+    /// TTFT target, seconds.
+    pub ttft_seconds: Option<f64>,
+    /// TPOT target, seconds.
+    pub tpot_seconds: Option<f64>,
+    /// E2E target, seconds.
+    pub e2e_seconds: Option<f64>,
+    /// Requests per second that one replica carries under them; absent where no rate meets them.
+    pub capacity_per_second: Option<f64>,
+    /// Replicas of the busiest hour.
+    pub replicas: Option<u32>,
+    /// The option's bill.
+    pub usd_per_month: Option<Usd>,
+    /// Bill less that of the looser targets before: the price of the tightening.
+    pub usd_more: Option<Usd>,
+    /// Share of the requests given up while waiting for the first token, at the mean load of the mean hour; absent without a curve.
+    pub abandoned: Option<f64>,
+    /// What those would have been worth; absent without `success.value_usd_per_success`.
+    pub lost_usd_per_month: Option<Usd>,
+    /// Whether bill and lost value together are less than under the looser targets before: the tightening pays for itself.
+    pub pays: Option<bool>,
 }
 
 /// One hour of the week.

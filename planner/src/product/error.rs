@@ -48,23 +48,34 @@ impl ProductError {
         }
     }
 
-    /// A `[[stage]]` that is refused; `at` is text to look for within its lines.
-    pub(crate) fn of_stage(index: usize, at: &str, message: String, text: &str, file: &str) -> Self {
+    /// The `index`-th of a list of tables, `[[stage]]` or `[[lever]]`, that is refused; `at` is text to look for within its lines.
+    pub(crate) fn of_table(
+        name: &str,
+        index: usize,
+        at: &str,
+        message: String,
+        text: &str,
+        file: &str,
+    ) -> Self {
         let lines = || text.lines().enumerate();
-        let header = |line: &str| line.trim_start().starts_with("[[stage]]");
-        let start = lines().filter(|(_, line)| header(line)).nth(index).map_or(0, |(number, _)| number);
+        let (head, own_name) = (format!("[[{name}]]"), format!("{name}."));
+        let start = lines()
+            .filter(|(_, line)| line.trim_start().starts_with(&head))
+            .nth(index)
+            .map_or(0, |(number, _)| number);
         // Its lines end where another table begins that is not its own.
         let own = |line: &str| {
             let line = line.trim_start();
-            !line.starts_with('[') || line.starts_with("[stage.") || line.starts_with("[[stage.")
+            !line.starts_with('[') || line.trim_start_matches('[').starts_with(&own_name)
+        };
+        let key = |line: &str| match line.trim_start().strip_prefix('[') {
+            Some(table) => table.trim_start_matches('[').trim_start_matches(&own_name).starts_with(at),
+            None => line.trim_start().starts_with(at),
         };
         let place = lines()
             .skip(start + 1)
             .take_while(|(_, line)| own(line))
-            .find(|(_, line)| {
-                line.trim_start().trim_start_matches("[stage.").starts_with(at)
-                    || line.contains(at) && at.starts_with('"')
-            })
+            .find(|(_, line)| key(line) || line.contains(at) && at.starts_with('"'))
             .map_or(start, |(number, _)| number);
         let found = lines().nth(place).map_or("", |(_, line)| line);
         let found = found.split(" #").next().unwrap_or(found).trim();

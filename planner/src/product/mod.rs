@@ -4,6 +4,8 @@ mod bench;
 pub mod capacity_tables;
 pub mod decision_tables;
 mod error;
+pub mod latency;
+pub mod lever;
 mod session;
 pub mod stack;
 pub mod stage;
@@ -59,6 +61,8 @@ pub struct Product {
     /// What the workflow asks of the option's model, once prices are known.
     #[serde(skip)]
     pub(crate) loads: Option<crate::workflow::load::Loads>,
+    /// What waiting costs, and other targets to look at; the SLO alone where left out.
+    pub latency: Option<latency::LatencyTable>,
     /// How to measure.
     #[serde(default)]
     pub bench: BenchTable,
@@ -75,6 +79,12 @@ pub struct Product {
     /// Ways to split the bill.
     #[serde(rename = "allocation", default)]
     pub allocations: Vec<decision_tables::AllocationTable>,
+    /// Switches: what each would change and cost. The plan is that of all of them off.
+    #[serde(rename = "lever", default)]
+    pub levers: Vec<lever::LeverTable>,
+    /// Prompt and answer tokens of the segments over those that were measured, where a lever changes them.
+    #[serde(skip)]
+    pub(crate) longer: Option<(f64, f64)>,
     /// Numbers typed as distributions, with the text they stand in.
     #[serde(skip)]
     pub uncertain: lift::Uncertain,
@@ -316,12 +326,12 @@ impl Product {
         let place: ModelPlace = toml::from_str(&likely).map_err(|e| at(&e))?;
         product.model.line = line_of(text, place.model.name.span().start);
         let of_stage = |e: crate::workflow::graph::Refused| {
-            ProductError::of_stage(e.index, &e.at, e.message, text, file)
+            ProductError::of_table("stage", e.index, &e.at, e.message, text, file)
         };
         if !product.stages.is_empty() {
             crate::workflow::bill::check(&product).map_err(of_stage)?;
             for (index, stage) in product.stages.iter_mut().enumerate() {
-                let at = ProductError::of_stage(index, "model", String::new(), text, file);
+                let at = ProductError::of_table("stage", index, "model", String::new(), text, file);
                 stage.place = format!("{}, line {}: `{}`", at.file, at.line, at.found);
             }
         }
@@ -330,6 +340,10 @@ impl Product {
         let entries =
             crate::stack::entries(&product.stack).map_err(|e| ProductError::of_stack(&e, text, file))?;
         product.costs.extend(entries);
+        if !product.levers.is_empty() {
+            product.uncertain.keep(text);
+            crate::levers::check(&product, text, file)?;
+        }
         Ok(product)
     }
 

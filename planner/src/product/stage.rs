@@ -58,6 +58,9 @@ pub struct StageTable {
     /// Where its model is named, for errors found when a price sheet is looked up.
     #[serde(skip)]
     pub place: String,
+    /// Failing shares of infrastructure and product over those that were typed when it was measured, where a lever changes them.
+    #[serde(skip)]
+    pub(crate) failing_over: Option<(f64, f64)>,
 }
 
 /// What happens at a stage.
@@ -262,6 +265,24 @@ fn all() -> Fraction {
 
 fn yes() -> bool {
     true
+}
+
+impl StageRetries {
+    /// No attempt fails, and none is tried again.
+    pub(crate) fn never() -> Self {
+        Self {
+            infrastructure: none(),
+            product: none(),
+            most: 0,
+            of_infrastructure: true,
+            of_product: true,
+            backoff: None,
+            longest_backoff: None,
+            infrastructure_token_share: all(),
+            product_token_share: all(),
+            retried_prompt_ratio: one(),
+        }
+    }
 }
 
 impl StageTable {

@@ -8,6 +8,7 @@ use breakeven_measurement::Fraction;
 use crate::{
     plan::{LineItem, decision_plan::Condition},
     product::{CostEntry, NonNegative, Positive, Price, Product, decision_tables::ConditionTable},
+    stack::debt_growth,
 };
 
 /// What a scenario, a stress or a later month changes. Factors multiply, amounts add.
@@ -31,6 +32,8 @@ pub struct Factors {
     pub fixed_usd: f64,
     /// USD a request, added to compliance.
     pub usd_per_request: f64,
+    /// Months from now: operational debt grows from the thirteenth on.
+    pub months: f64,
 }
 
 impl Factors {
@@ -45,6 +48,7 @@ impl Factors {
         more_lost: 0.0,
         fixed_usd: 0.0,
         usd_per_request: 0.0,
+        months: 0.0,
     };
 
     /// Both changes together.
@@ -60,6 +64,7 @@ impl Factors {
             more_lost: self.more_lost + other.more_lost,
             fixed_usd: self.fixed_usd + other.fixed_usd,
             usd_per_request: self.usd_per_request + other.usd_per_request,
+            months: self.months + other.months,
         }
     }
 
@@ -75,6 +80,7 @@ impl Factors {
             more_lost: f64::from(table.more_replicas_lost),
             fixed_usd: table.compliance_usd_per_month.0.to_f64(),
             usd_per_request: table.compliance_usd_per_request.0.to_f64(),
+            months: 0.0,
         }
     }
 
@@ -108,6 +114,15 @@ impl Factors {
             for cost in changed.costs.iter_mut().filter(api_priced) {
                 let factor = crate::cost::decimal(self.api_prices);
                 cost.usd_per_request = cost.usd_per_request.map(|price| Price(price.0.times(factor)));
+            }
+        }
+        if self.months > 0.0 {
+            for cost in &mut changed.costs {
+                let grows = cost.worked.as_ref().map_or(0.0, |worked| worked.grows_per_year);
+                let factor = crate::cost::decimal(debt_growth(grows, self.months));
+                if grows > 0.0 {
+                    cost.usd_per_month = cost.usd_per_month.map(|price| Price(price.0.times(factor)));
+                }
             }
         }
         if self.fixed_usd > 0.0 || self.usd_per_request > 0.0 {

@@ -35,6 +35,8 @@ pub(crate) struct Bill {
     pub(crate) lines: Vec<ItemAmount>,
     pub(crate) usd: Usd,
     pub(crate) successes: f64,
+    /// Requests that succeed, by the help of an escalation too.
+    pub(crate) resolved: f64,
     /// Servers' price and the annuity in the bill, for hardware of one's own.
     pub(crate) owned: Option<(Usd, Usd)>,
 }
@@ -116,5 +118,12 @@ fn bill(model: &CostModel<'_>, requests: f64, at: &Factors) -> Bill {
         )
     });
     let usd = lines.iter().map(|line| line.usd).sum();
-    Bill { lines, usd, successes: requests * model.success.get(), owned }
+    let success = model.success.get();
+    Bill {
+        lines,
+        usd,
+        successes: requests * success,
+        resolved: requests * (success + model.load.aided),
+        owned,
+    }
 }

@@ -65,7 +65,8 @@ impl<'a> Setup<'a> {
                 setup.push("measured.capacity", Distribution::Measured(rate, low, high), None);
             }
         }
-        for (index, slot) in product.uncertain.slots.iter().enumerate() {
+        let slots = product.uncertain.slots.iter().enumerate();
+        for (index, slot) in slots.filter(|(_, slot)| product.uncertain.counts(slot)) {
             setup.push(&slot.path, slot.distribution, Some(index));
         }
         Some(setup)

@@ -12,6 +12,7 @@ use crate::{
     cost::{CostModel, Supply},
     product::OnlyFor,
     scenario::Factors,
+    stack::debt_growth,
     traffic::{HOURS, HOURS_PER_MONTH},
 };
 
@@ -53,6 +54,8 @@ pub struct OptionKernel {
     /// Index of each `[[cost]]` that applies, and its fixed, per-request and per-failure amounts.
     pub(crate) typed: Vec<(usize, [f64; 3])>,
     typed_sum: [f64; 3],
+    /// Monthly amounts among those that grow from the second year on, and their growth a year.
+    debts: Vec<(f64, f64)>,
     limits: Option<RateLimits>,
     /// Prompt and answer tokens of a request, retries of the stages included.
     tokens: (f64, f64),
@@ -160,6 +163,10 @@ impl OptionKernel {
             calls: calls(model)?,
             typed: typed.collect(),
             typed_sum: [0.0; 3],
+            debts: costs()
+                .filter_map(|(_, cost)| Some((usd(cost.usd_per_month), cost.worked.as_ref()?.grows_per_year)))
+                .filter(|(_, grows)| *grows > 0.0)
+                .collect(),
             limits,
             tokens: model.load.all_tokens(),
             peak_ready: model.week.peak_ready(),
@@ -225,7 +232,9 @@ impl OptionKernel {
         };
         let success = self.success * at.success;
         let [fixed, each, failing] = self.typed_sum;
+        let grown = self.debts.iter().map(|(usd, grows)| usd * (debt_growth(*grows, at.months) - 1.0));
         let other = fixed
+            + grown.sum::<f64>()
             + at.fixed_usd
             + (each + at.usd_per_request + self.api_priced * at.api_prices * kernel.api_price) * requests
             + failing * requests * (1.0 - success - self.aided).max(0.0);

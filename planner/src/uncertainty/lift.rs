@@ -23,6 +23,8 @@ pub struct Uncertain {
     text: String,
     /// Every number typed as a distribution, in the order of the file.
     pub slots: Vec<Slot>,
+    /// Which of the file's levers are on, a bit each.
+    on: u64,
 }
 
 /// One number typed as a distribution.
@@ -139,7 +141,7 @@ impl TypedDistribution {
 /// # Errors
 /// The first one that is none, with file, line, value and expectation.
 pub fn lift(text: &str, file: &str) -> Result<(String, Uncertain), ProductError> {
-    let mut uncertain = Uncertain { text: text.to_owned(), slots: Vec::new() };
+    let mut uncertain = Uncertain { text: text.to_owned(), slots: Vec::new(), on: 0 };
     // What is no TOML is said by the parse that follows, with its own words.
     let Ok(root) = DeTable::parse(text) else { return Ok((text.to_owned(), uncertain)) };
     walk(root.get_ref(), "", text, file, &mut uncertain.slots)?;
@@ -231,8 +233,12 @@ impl Uncertain {
         let at = |index: usize, slot: &Slot| {
             values.get(index).copied().flatten().unwrap_or_else(|| slot.distribution.likely())
         };
-        let wrong = |error: toml::de::Error| error.message().trim().to_owned();
-        let mut product: Product = toml::from_str(&self.replaced(at)).map_err(wrong)?;
+        let text = self.replaced(at);
+        let mut product = if self.on == 0 {
+            toml::from_str(&text).map_err(|error| error.message().trim().to_owned())?
+        } else {
+            crate::levers::switched(&text, self.on).map_err(|wrong| wrong.message)?
+        };
         if !product.stages.is_empty() {
             crate::workflow::bill::check(&product).map_err(|e| {
                 let stage = product.stages.get(e.index).map_or("", |stage| stage.id.as_str());
@@ -245,6 +251,30 @@ impl Uncertain {
         );
         product.uncertain = self.clone();
         Ok(product)
+    }
+
+    /// Keeps the text of a file without distributions, whose levers change it.
+    pub(crate) fn keep(&mut self, text: &str) {
+        text.clone_into(&mut self.text);
+    }
+
+    /// The file's likely values as a table.
+    pub(crate) fn likely(&self) -> Option<toml::Table> {
+        toml::from_str(&self.replaced(|_, slot| slot.distribution.likely())).ok()
+    }
+
+    /// The product with the levers of a mask switched on, and no others.
+    ///
+    /// # Errors
+    /// Where they do not fit the file together.
+    pub(crate) fn with_levers(&self, on: u64) -> Result<Product, String> {
+        Self { on, ..self.clone() }.product_at(&[])
+    }
+
+    /// Whether the number of a distribution is in use: that of a lever only where the lever is on.
+    pub(crate) fn counts(&self, slot: &Slot) -> bool {
+        let index = slot.path.strip_prefix("lever[").and_then(|rest| rest.split_once(']')?.0.parse().ok());
+        index.is_none_or(|index| crate::levers::is_on(self.on, index))
     }
 
     /// Checks that the number's own type takes both ends of every distribution, and learns which must be whole.

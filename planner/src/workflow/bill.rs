@@ -1,5 +1,7 @@
 //! The stages of a product in its bill: what each costs a request beside the option's model, and what the workflow asks of that model.
 
+use std::borrow::Cow;
+
 use breakeven_hardware::{ApiPrice, PriceBook, Service, Usd};
 use breakeven_measurement::Measurement;
 use jiff::civil::Date;
@@ -7,7 +9,8 @@ use jiff::civil::Date;
 use super::{
     Expected, StageExpected, Workflow,
     graph::{ModelPrice, Refused, Stage},
-    load::{Load, Loads, visits_from},
+    load::{Load, Loads, segment_tokens, tokens, visits_from},
+    measured::MeasuredCalls,
 };
 use crate::{
     capacity::PlanError,
@@ -43,11 +46,22 @@ pub fn measured_requests(product: &Product, measurement: &Measurement) -> Option
     }
     let free = ModelPrice { usd_per_million_input: 0.0, usd_per_million_output: 0.0, usd_per_call: 0.0 };
     let means = Some(segment_means(product));
-    let workflow = Workflow::of(&product.stages, OnlyFor::SelfHost, means, &|_, _| Some(free)).ok()?;
+    let tables = own_tables(product, measurement);
+    let workflow = Workflow::of(&tables, OnlyFor::SelfHost, means, &|_, _| Some(free)).ok()?;
     let expected = workflow.expected()?;
-    Some(Load::of(workflow, expected, &product.workload(), measurement).in_all())
+    let lengths = segment_tokens(&product.workload(), measurement, product.longer);
+    Some(Load::of(workflow, expected, &lengths, measurement, product.longer).in_all())
 }
 
+/// The stages of our own replicas: with what was measured of their calls.
+fn own_tables<'a>(product: &'a Product, measurement: &Measurement) -> Cow<'a, [StageTable]> {
+    match MeasuredCalls::of(product, measurement) {
+        Some(measured) => Cow::Owned(measured.stages(&product.stages)),
+        None => Cow::Borrowed(&product.stages),
+    }
+}
+
+/// Mean prompt and answer tokens of a request of the segments.
 fn segment_means(product: &Product) -> (f64, f64) {
     let workload = product.workload();
     (workload.mean_input_tokens(), workload.mean_output_tokens())
@@ -77,12 +91,23 @@ fn solved(workflow: &Workflow, kind: OnlyFor) -> Result<Expected, Refused> {
 /// # Errors
 /// A model that no price sheet has, or a stage whose figures multiply to more than can be counted.
 pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<Product, PlanError> {
-    if product.stages.is_empty() || product.loads.is_some() {
+    if product.loads.is_some() {
         return Ok(product);
     }
+    if product.stages.is_empty() {
+        if let Some(longer) = product.longer {
+            product.loads = Some(Loads::plain(&product.workload()).longer(longer, sheets.measurement));
+        }
+        return Ok(product);
+    }
+    let workload = product.workload();
+    let lengths = segment_tokens(&workload, sheets.measurement, product.longer);
+    let means = tokens(&lengths);
+    let ours = own_tables(&product, sheets.measurement);
     let of_kind = |kind: OnlyFor| -> Result<(Workflow, Expected), Refused> {
         let price_of = |model: &str, prompt: f64| model_price(sheets, model, prompt);
-        let workflow = Workflow::of(&product.stages, kind, Some(segment_means(&product)), &price_of)?;
+        let tables = if kind == OnlyFor::SelfHost { ours.as_ref() } else { product.stages.as_slice() };
+        let workflow = Workflow::of(tables, kind, Some(means), &price_of)?;
         let expected = solved(&workflow, kind)?;
         Ok((workflow, expected))
     };
@@ -98,6 +123,9 @@ pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<P
     if let Some(latency) = super::latency::measured(sheets.measurement) {
         own.0.measured_latency(latency);
     }
+    if let Some(measured) = MeasuredCalls::of(&product, sheets.measurement) {
+        own.0.measured_failures(&measured, &product.stages);
+    }
     let api = of_kind(OnlyFor::Api).map_err(place)?;
     let mut entries = Vec::new();
     for (index, table) in product.stages.iter().enumerate() {
@@ -112,8 +140,8 @@ pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<P
             entries.extend(of(&api, Some(OnlyFor::Api))?);
         }
     }
-    let workload = product.workload();
-    let load = |(workflow, expected)| Load::of(workflow, expected, &workload, sheets.measurement);
+    let longer = product.longer;
+    let load = |(workflow, expected)| Load::of(workflow, expected, &lengths, sheets.measurement, longer);
     product.loads = Some(Loads { own: load(own), api: load(api) });
     product.costs.extend(entries);
     Ok(product)
@@ -238,6 +266,7 @@ fn entries_of(
                 given,
                 of_stage: true,
                 api_priced: sheet.is_some(),
+                grows_per_year: 0.0,
             }),
         }))
     };

@@ -3,9 +3,13 @@
 use breakeven_hardware::Usd;
 use serde::Deserialize;
 
-use super::attempts::{Attempts, all_succeed};
+use super::{
+    attempts::{Attempts, all_succeed},
+    measured::MeasuredCalls,
+};
 use crate::{
-    plan::LineItem,
+    cost::typed_at,
+    plan::{LineItem, Provenance},
     product::{
         OnlyFor, ProductError,
         stage::{Quantiles, StageKind, StageTable},
@@ -66,6 +70,8 @@ pub struct Stage {
     pub attempts: Attempts,
     /// Share of the retries that the infrastructure causes, the product the rest; 0 where nothing is tried again.
     pub infrastructure_share: f64,
+    /// Where the failing shares of infrastructure and product were measured; typed where absent.
+    pub failures_measured: [Option<Provenance>; 2],
     /// Mean share of its tokens that an attempt spends.
     pub token_share: f64,
     /// Prompt tokens of a retry over those of a first attempt.
@@ -128,6 +134,15 @@ pub fn read_stages(text: &str, file: &str) -> Result<Vec<StageTable>, ProductErr
     Ok(read.stages)
 }
 
+impl Stage {
+    /// Where its failing share of the infrastructure, or of the product, comes from.
+    pub(crate) fn failures_from(&self, infrastructure: bool) -> Provenance {
+        let [of_infrastructure, of_product] = &self.failures_measured;
+        let measured = if infrastructure { of_infrastructure } else { of_product };
+        measured.clone().unwrap_or_else(|| typed_at(&format!("stage.{}.retries", self.id), None))
+    }
+}
+
 impl Workflow {
     /// The workflow of a product file's text for one kind of option. `price_of` gives the price of a model by the name that a
     /// stage gives it, `"option"` or `"provider/model"`, and the mean prompt tokens of a call.
@@ -143,7 +158,7 @@ impl Workflow {
     ) -> Result<Self, ProductError> {
         let tables = read_stages(text, file)?;
         Self::of(&tables, kind, None, &price_of)
-            .map_err(|e| ProductError::of_stage(e.index, &e.at, e.message, text, file))
+            .map_err(|e| ProductError::of_table("stage", e.index, &e.at, e.message, text, file))
     }
 
     /// The same from tables. `segments` are the mean prompt and answer tokens of the product's segments, for calls of the option
@@ -203,6 +218,14 @@ impl Workflow {
         for stage in self.stages.iter_mut().filter(untimed) {
             stage.latency = Some(latency);
             stage.latency_measured = true;
+        }
+    }
+
+    /// Marks the failing shares that are the measured ones.
+    pub(crate) fn measured_failures(&mut self, measured: &MeasuredCalls, tables: &[StageTable]) {
+        for (stage, table) in self.stages.iter_mut().zip(tables) {
+            stage.failures_measured =
+                [true, false].map(|kind| measured.replaces(table, kind).then(|| measured.from(kind)));
         }
     }
 
@@ -432,6 +455,7 @@ fn stage_of(
         parallel: table.parallel,
         attempts,
         infrastructure_share,
+        failures_measured: [None, None],
         token_share,
         retried_prompt_ratio: ratio,
         input_tokens,

@@ -72,6 +72,13 @@ impl Loads {
         Self { own: load.clone(), api: load }
     }
 
+    /// The same where segments are longer than was measured: a call is as many measured requests as its tokens take time.
+    pub(crate) fn longer(mut self, longer: (f64, f64), measurement: &Measurement) -> Self {
+        let measured = Measured::of(measurement);
+        self.own.demand = 1.0 + measured.more(longer);
+        self
+    }
+
     /// Whether a request takes the same way through the stages with either kind, so that one option may serve what another began.
     pub(crate) fn are_alike(&self) -> bool {
         let of = |load: &Load| load.workflow.as_ref().map(|solved| solved.expected.clone());
@@ -79,18 +86,47 @@ impl Loads {
     }
 }
 
+/// Seconds of a prompt and of an answer token, or 1 of each where no level has them, and the mean request that was measured.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    prompt: f64,
+    answer: f64,
+    input_tokens: f64,
+    output_tokens: f64,
+}
+
+impl Measured {
+    fn of(measurement: &Measurement) -> Self {
+        let (prompt, answer) = seconds_per_token(measurement).unwrap_or((1.0, 1.0));
+        let workload = &measurement.workload;
+        let (input_tokens, output_tokens) = (workload.mean_input_tokens(), workload.mean_output_tokens());
+        Self { prompt, answer, input_tokens, output_tokens }
+    }
+
+    /// How many measured requests a call of so many tokens is.
+    fn calls(&self, input_tokens: f64, output_tokens: f64) -> f64 {
+        (self.prompt * input_tokens + self.answer * output_tokens)
+            / (self.prompt * self.input_tokens + self.answer * self.output_tokens)
+    }
+
+    /// How many more than one a measured request is whose prompt and answer are so many times as long.
+    fn more(&self, (prompt, answer): (f64, f64)) -> f64 {
+        self.calls(self.input_tokens * (prompt - 1.0), self.output_tokens * (answer - 1.0))
+    }
+}
+
 impl Load {
-    /// Of a workflow. `workload` is the product's, whose segments calls without tokens of their own are as long as.
+    /// Of a workflow. `segments` are the lengths of calls without tokens of their own ([`segment_tokens`]); `longer` says how many times as
+    /// long their prompts and answers are as the measured ones, where a lever changes them.
     pub(crate) fn of(
         workflow: Workflow,
         expected: Expected,
-        workload: &Workload,
+        segments: &[SegmentTokens],
         measurement: &Measurement,
+        longer: Option<(f64, f64)>,
     ) -> Self {
-        let segments = SegmentTokens::of(workload);
-        let (prompt, answer) = seconds_per_token(measurement).unwrap_or((1.0, 1.0));
-        let measured = &measurement.workload;
-        let whole = prompt * measured.mean_input_tokens() + answer * measured.mean_output_tokens();
+        let measured = Measured::of(measurement);
+        let (longer_prompt, longer_answer) = longer.unwrap_or((1.0, 1.0));
         let mut load = Self {
             first: Vec::new(),
             retried: Vec::new(),
@@ -110,7 +146,7 @@ impl Load {
             let lengths = if stage.of_segments {
                 load.of_segment.0 += spent * (row.calls + row.retries * ratio);
                 load.of_segment.1 += spent * (row.calls + row.retries);
-                segments.clone()
+                segments.to_vec()
             } else {
                 load.fixed_tokens.0 += row.input_tokens + row.retried_input_tokens;
                 load.fixed_tokens.1 += row.output_tokens + row.retried_output_tokens;
@@ -119,10 +155,9 @@ impl Load {
             // How many measured requests one attempt is.
             let weight = |longer: f64| {
                 if stage.of_segments {
-                    let prompts = prompt * measured.mean_input_tokens() * (longer - 1.0) / whole;
-                    spent * (1.0 + prompts)
+                    spent * (1.0 + measured.more((longer_prompt * longer, longer_answer)))
                 } else {
-                    spent * (prompt * stage.input_tokens * longer + answer * stage.output_tokens) / whole
+                    spent * measured.calls(stage.input_tokens * longer, stage.output_tokens)
                 }
             };
             load.demand += row.calls * weight(1.0);
@@ -140,7 +175,7 @@ impl Load {
             }
         }
         load.retried_share = if load.demand > 0.0 { retried_demand / load.demand } else { 0.0 };
-        let from = calls_from(&workflow, &expected);
+        let from = calls_from(&workflow, &expected, measurement);
         load.workflow = Some(Solved { workflow, expected, from });
         load
     }
@@ -173,13 +208,34 @@ impl Load {
     }
 }
 
-fn tokens(lengths: &[SegmentTokens]) -> (f64, f64) {
+/// Lengths of the segments' calls: as measured where enough were, else as typed. A lever's `longer` is on top of what was measured, in the
+/// mean over all segments.
+pub(crate) fn segment_tokens(
+    workload: &Workload,
+    measurement: &Measurement,
+    longer: Option<(f64, f64)>,
+) -> Vec<SegmentTokens> {
+    let (prompt, answer) = longer.unwrap_or((1.0, 1.0));
+    let typed = SegmentTokens::of(workload).into_iter();
+    typed
+        .zip(super::measured::lengths(workload, measurement))
+        .map(|(typed, measured)| match measured {
+            Some((input, output)) => SegmentTokens::new(typed.parts().0, input * prompt, output * answer),
+            None => typed,
+        })
+        .collect()
+}
+
+/// Sums of prompt and answer tokens.
+pub(crate) fn tokens(lengths: &[SegmentTokens]) -> (f64, f64) {
     let sum = |of: fn((f64, f64, f64)) -> f64| lengths.iter().map(|length| of(length.parts())).sum();
     (sum(|(share, input, _)| share * input), sum(|(share, _, output)| share * output))
 }
 
 /// Where a request's calls of the option come from.
-fn calls_from(workflow: &Workflow, expected: &Expected) -> Provenance {
+fn calls_from(workflow: &Workflow, expected: &Expected, measurement: &Measurement) -> Provenance {
+    let lengths = super::measured::lengths(&measurement.workload, measurement);
+    let lengths_measured = lengths.iter().any(Option::is_some);
     let stages = workflow.stages().iter().enumerate().zip(&expected.stages);
     let inputs = stages.filter(|((_, stage), _)| stage.option).flat_map(|((index, stage), row)| {
         let path = format!("stage.{}", stage.id);
@@ -196,7 +252,10 @@ fn calls_from(workflow: &Workflow, expected: &Expected) -> Provenance {
                     stage.input_tokens * stage.token_share,
                     stage.output_tokens * stage.token_share
                 ),
-                if stage.of_segments {
+                if stage.of_segments && lengths_measured {
+                    let path = "levels.expected.segments, input_tokens and output_tokens".to_owned();
+                    Provenance::Measured { run_id: measurement.run_id.clone(), path }
+                } else if stage.of_segments {
                     typed_at("segment", Some("the stage gives no tokens of its own".to_owned()))
                 } else {
                     typed_at(&format!("{path}.input_tokens, output_tokens"), None)
@@ -211,7 +270,16 @@ fn calls_from(workflow: &Workflow, expected: &Expected) -> Provenance {
                     row.infrastructure_retries,
                     row.retries - row.infrastructure_retries
                 ),
-                typed_at(&format!("{path}.retries"), None),
+                Provenance::Computed {
+                    formula:
+                        "calls x (q + ... + q^most), q the share of attempts that fail and are tried again"
+                            .to_owned(),
+                    inputs: vec![
+                        input("infrastructure", "share of attempts", stage.failures_from(true)),
+                        input("product", "share of attempts", stage.failures_from(false)),
+                        input("most", stage.attempts.most, typed_at(&format!("{path}.retries.most"), None)),
+                    ],
+                },
             ));
         }
         inputs

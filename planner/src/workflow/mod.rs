@@ -9,6 +9,7 @@
 //! | [`linear`] | a small system of linear equations |
 //! | `load` | what a request asks of the model under comparison, in the terms of capacity and bills |
 //! | `bill` | what the other stages cost, as entries of the bill |
+//! | `measured` | failures and tokens as measured, in the place of typed ones |
 //! | `latency` | the journeys' times in the plan |
 //! | `summary` | the workflow as the plan shows it |
 
@@ -20,6 +21,7 @@ pub mod journeys;
 pub(crate) mod latency;
 pub mod linear;
 pub(crate) mod load;
+pub(crate) mod measured;
 pub(crate) mod summary;
 
 pub use bill::measured_requests;

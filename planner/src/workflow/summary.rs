@@ -62,8 +62,15 @@ pub(crate) fn warnings(product: &Product, loads: &Loads, measurement: &Measureme
     let attempts = loads.own.attempts;
     let (input, output) = loads.own.all_tokens();
     let measured = (measurement.workload.mean_input_tokens(), measurement.workload.mean_output_tokens());
+    if let Some(found) = super::measured::MeasuredCalls::of(product, measurement) {
+        all.extend(found.notes(&product.stages));
+    }
+    all.extend(super::measured::length_notes(&product.workload(), measurement));
+    // What is as long as the segments was measured as it is.
+    let own_lengths = solved.workflow.stages().iter().any(|stage| stage.option && !stage.of_segments);
+    let typed = measurement.workload == product.workload() && !own_lengths;
     let differs = |found: f64, measured: f64| (found / attempts / measured - 1.0).abs() > SAME_LENGTH;
-    if attempts > 0.0 && (differs(input, measured.0) || differs(output, measured.1)) {
+    if attempts > 0.0 && !typed && (differs(input, measured.0) || differs(output, measured.1)) {
         let by = if crate::allocation::seconds_per_token(measurement).is_some() {
             "the measured seconds of a prompt and of an answer token"
         } else {

@@ -24,8 +24,8 @@ pub(crate) struct Field {
     pub(crate) first: bool,
 }
 
-/// Tables whose numbers say nothing about a plan that is already measured.
-const LEFT_OUT: [&str; 1] = ["bench"];
+/// Tables whose numbers say nothing about a plan that is already measured, or that no plan has: levers are off in it.
+const LEFT_OUT: [&str; 2] = ["bench", "lever"];
 /// Tables whose numbers come first.
 const FIRST: [&str; 3] = ["traffic", "success", "fleet"];
 

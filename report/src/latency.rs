@@ -1,0 +1,51 @@
+//! The price of latency as a table.
+
+use breakeven_hardware::Usd;
+use breakeven_planner::plan::{Plan, fleet_plan::FrontierPoint};
+
+use crate::{
+    format::{ABSENT, amount, money, percent, rate, seconds},
+    sureness::TableView,
+};
+
+/// The bill along the SLO's frontier; `None` where the plan has none.
+pub(crate) fn table(plan: &Plan) -> Option<TableView> {
+    let frontier = plan.fleet_plan.as_ref()?.latency.as_ref()?;
+    TableView::new(
+        "Price of latency: our own replicas under other targets",
+        &[
+            "targets",
+            "capacity /s",
+            "replicas",
+            "USD/month",
+            "more",
+            "given up",
+            "lost USD/month",
+            "pays for itself",
+        ],
+        frontier.points.iter().map(cells).collect(),
+    )
+}
+
+fn cells(point: &FrontierPoint) -> Vec<String> {
+    let absent = || ABSENT.to_owned();
+    let usd = |usd: Option<Usd>| usd.map_or_else(absent, money);
+    let targets = [("TTFT", point.ttft_seconds), ("TPOT", point.tpot_seconds), ("E2E", point.e2e_seconds)];
+    let targets = targets.iter().filter(|(_, target)| target.is_some());
+    let targets: Vec<String> = targets.map(|(name, target)| format!("{name} {}", seconds(*target))).collect();
+    let of = if (point.times - 1.0).abs() < 1e-9 {
+        "the SLO".to_owned()
+    } else {
+        format!("x {}", amount(point.times))
+    };
+    vec![
+        format!("{of}: {}", targets.join(", ")),
+        point.capacity_per_second.map_or_else(|| "none".to_owned(), rate),
+        point.replicas.map_or_else(absent, |replicas| replicas.to_string()),
+        usd(point.usd_per_month),
+        usd(point.usd_more),
+        point.abandoned.map_or_else(absent, |share| percent(Some(share))),
+        usd(point.lost_usd_per_month),
+        point.pays.map_or_else(absent, |pays| if pays { "yes".to_owned() } else { "no".to_owned() }),
+    ]
+}
