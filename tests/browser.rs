@@ -325,6 +325,8 @@ fn a_slider_changes_the_decision() {
                 .await;
             browser.until(&format!("{answer}.startsWith('self-host')")).await;
             browser.until("document.body.dataset.milliseconds").await;
+            // At rest the whole plan takes the draft's place, trees and all.
+            browser.until("document.body.dataset.draft === 'no' && document.querySelector('#options button.why')").await;
             let charts = browser.run("return document.querySelectorAll('#report figure svg').length").await;
             assert!(charts.as_u64().unwrap() >= 3, "{charts}");
             browser.picture(&format!("ui-changed-{width}")).await;

@@ -54,6 +54,16 @@ pub(crate) fn fragment(plan: &Plan) -> Result<String, HtmlError> {
     whole(plan, "main.html")
 }
 
+/// The same without the trees under its numbers, which are the half of it.
+///
+/// # Errors
+/// As [`render`].
+pub(crate) fn draft(plan: &Plan) -> Result<String, HtmlError> {
+    let mut environment = environment()?;
+    trees::none(&mut environment);
+    Ok(environment.get_template("main.html")?.render(values(plan)?)?)
+}
+
 fn whole(plan: &Plan, template: &str) -> Result<String, HtmlError> {
     let mut environment = environment()?;
     trees::add(&mut environment, plan)?;

@@ -4,6 +4,7 @@ use breakeven_hardware::Usd;
 use breakeven_planner::plan::{Plan, fleet_plan::FrontierPoint};
 
 use crate::{
+    figure::Figure,
     format::{ABSENT, amount, money, percent, rate, seconds},
     sureness::TableView,
 };
@@ -23,11 +24,12 @@ pub(crate) fn table(plan: &Plan) -> Option<TableView> {
             "lost USD/month",
             "pays for itself",
         ],
-        frontier.points.iter().map(cells).collect(),
+        frontier.points.iter().enumerate().map(|(index, point)| cells(index, point)).collect(),
     )
 }
 
-fn cells(point: &FrontierPoint) -> Vec<String> {
+fn cells(index: usize, point: &FrontierPoint) -> Vec<Figure> {
+    let at = |text: String, key: &str| Figure::at(text, format!("fleet_plan.latency.points[{index}].{key}"));
     let absent = || ABSENT.to_owned();
     let usd = |usd: Option<Usd>| usd.map_or_else(absent, money);
     let targets = [("TTFT", point.ttft_seconds), ("TPOT", point.tpot_seconds), ("E2E", point.e2e_seconds)];
@@ -39,13 +41,13 @@ fn cells(point: &FrontierPoint) -> Vec<String> {
         format!("x {}", amount(point.times))
     };
     vec![
-        format!("{of}: {}", targets.join(", ")),
-        point.capacity_per_second.map_or_else(|| "none".to_owned(), rate),
-        point.replicas.map_or_else(absent, |replicas| replicas.to_string()),
-        usd(point.usd_per_month),
-        usd(point.usd_more),
-        point.abandoned.map_or_else(absent, |share| percent(Some(share))),
-        usd(point.lost_usd_per_month),
-        point.pays.map_or_else(absent, |pays| if pays { "yes".to_owned() } else { "no".to_owned() }),
+        format!("{of}: {}", targets.join(", ")).into(),
+        at(point.capacity_per_second.map_or_else(|| "none".to_owned(), rate), "capacity_per_second"),
+        at(point.replicas.map_or_else(absent, |replicas| replicas.to_string()), "replicas"),
+        at(usd(point.usd_per_month), "usd_per_month"),
+        at(usd(point.usd_more), "usd_more"),
+        at(point.abandoned.map_or_else(absent, |share| percent(Some(share))), "abandoned"),
+        at(usd(point.lost_usd_per_month), "lost_usd_per_month"),
+        point.pays.map_or(ABSENT, |pays| if pays { "yes" } else { "no" }).into(),
     ]
 }

@@ -47,3 +47,9 @@ pub(crate) fn add(environment: &mut Environment<'_>, plan: &Plan) -> Result<(), 
     });
     Ok(())
 }
+
+/// The same functions where no number has a tree.
+pub(crate) fn none(environment: &mut Environment<'_>) {
+    environment.add_function("tree", |_place: &str| None::<usize>);
+    environment.add_function("trees", Vec::<String>::new);
+}

@@ -49,6 +49,7 @@ fn router(state: Arc<State>) -> Router {
         .route("/ui.js", get(page::script))
         .route("/ui.css", get(page::style))
         .route("/api/report", get(page::report))
+        .route("/api/draft", get(page::draft))
         .route("/api/open", post(page::open))
         .route("/export/{kind}", get(export::export))
         .route("/api/bench/start", post(live::start))

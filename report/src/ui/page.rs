@@ -8,6 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
+use breakeven_planner::Plan;
 use minijinja::{
     context,
     value::{Serde, Value},
@@ -15,8 +16,8 @@ use minijinja::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::session::SessionError;
-use crate::html;
+use super::session::{Planned, SessionError};
+use crate::html::{self, HtmlError};
 
 type Shared = State<Arc<super::State>>;
 pub(super) type Assumptions = Query<Vec<(String, String)>>;
@@ -75,11 +76,25 @@ pub(super) async fn style() -> impl IntoResponse {
 /// The report with other assumptions, and how long it took.
 pub(super) async fn report(State(state): Shared, Query(query): Assumptions) -> Response {
     let began = Instant::now();
-    let planned = match state.session.plan(&query) {
+    answer(state.session.plan(&query), html::fragment, began)
+}
+
+/// The same of fewer draws and without the trees, to keep up with a slider.
+pub(super) async fn draft(State(state): Shared, Query(query): Assumptions) -> Response {
+    let began = Instant::now();
+    answer(state.session.draft(&query), html::draft, began)
+}
+
+fn answer(
+    planned: Result<Planned, SessionError>,
+    render: impl FnOnce(&Plan) -> Result<String, HtmlError>,
+    began: Instant,
+) -> Response {
+    let planned = match planned {
         Ok(planned) => planned,
         Err(error) => return refused(&error),
     };
-    match html::fragment(&planned.plan) {
+    match render(&planned.plan) {
         Ok(report) => Json(json!({
             "report": report,
             "choice": planned.plan.decision.choice,

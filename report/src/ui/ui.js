@@ -34,13 +34,13 @@ const links = () => {
 // On a phone the fields come first: the answer stays in sight above them.
 const headline = () => { $("answer").textContent = document.querySelector("#report .answer")?.textContent ?? ""; };
 let asking = null;
-const ask = async () => {
+const ask = async (path) => {
   links();
   if (asking) asking.abort();
   const mine = (asking = new AbortController());
   const began = performance.now();
   try {
-    const answer = await fetch("/api/report?" + query(), { signal: mine.signal });
+    const answer = await fetch(path + "?" + query(), { signal: mine.signal });
     if (!answer.ok) {
       $("problem").textContent = await answer.text();
       return;
@@ -55,13 +55,22 @@ const ask = async () => {
     headline();
     const all = performance.now() - began;
     document.body.dataset.milliseconds = all.toFixed(1);
+    document.body.dataset.draft = path === "/api/draft" ? "yes" : "no";
     $("status").textContent = "Planned in " + milliseconds.toFixed(0) + " ms, shown in " + all.toFixed(0) + " ms.";
   } catch (error) {
     if (error.name !== "AbortError") $("problem").textContent = "No answer: is breakeven still running?";
   }
 };
+// While a slider moves, a plan of fewer draws keeps up with it; once it rests, the whole one takes its place.
+const REST = 300;
 let due = 0;
-const soon = () => { cancelAnimationFrame(due); due = requestAnimationFrame(ask); };
+let rest = 0;
+const soon = () => {
+  cancelAnimationFrame(due);
+  clearTimeout(rest);
+  due = requestAnimationFrame(() => ask("/api/draft"));
+  rest = setTimeout(() => ask("/api/report"), REST);
+};
 
 for (const f of fields) {
   f.range.value = toStep(f, Number(f.number.value));
