@@ -488,7 +488,7 @@ mod tests {
 
     #[test]
     fn exponential_is_close_everywhere() {
-        for step in 0..100_000 {
+        for step in (0..100_000).step_by(if cfg!(miri) { 997 } else { 1 }) {
             let x = -(step as f32) * 0.0009;
             let (ours, exact) = (f64::from(exp_below_zero(x)), f64::from(x).exp());
             assert!((ours - exact).abs() <= 3e-7 * exact + 1.7e-38, "{x}: {ours} {exact}");

@@ -1,9 +1,9 @@
 //! Memory in large pages, where the system has them to give.
 
-#![cfg_attr(target_os = "linux", expect(unsafe_code, reason = "advice to the system"))]
+#![cfg_attr(all(target_os = "linux", not(miri)), expect(unsafe_code, reason = "advice to the system"))]
 
 /// Asks the system for large pages: a product reads all of its weights, and looks up an address every 4 KiB else.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn in_large_pages<T>(memory: &mut [T]) {
     const PAGE: usize = 4_096;
     let range = memory.as_mut_ptr_range();
@@ -17,6 +17,6 @@ pub(crate) fn in_large_pages<T>(memory: &mut [T]) {
     }
 }
 
-/// Nothing to ask for.
-#[cfg(not(target_os = "linux"))]
+/// Nothing to ask for: another system, or Miri, which has no pages.
+#[cfg(not(all(target_os = "linux", not(miri))))]
 pub(crate) fn in_large_pages<T>(_memory: &mut [T]) {}

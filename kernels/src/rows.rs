@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn exp_is_close_everywhere() {
-        for step in -8700i16..=8800 {
+        for step in (-8700i16..=8800).step_by(if cfg!(miri) { 97 } else { 1 }) {
             let x = f32::from(step) / 100.0;
             let error = (f64::from(exp(x)) / f64::from(x).exp() - 1.0).abs();
             assert!(error < 5e-7, "e^{x} is off by {error}");

@@ -1,19 +1,22 @@
 //! Products against their definition, across levels, batches and candle's own kernels.
 
+#[cfg(not(alone))]
 use std::borrow::Cow;
 
 use breakeven_kernels::{Executor, KernelError, Level, PackedMatrix, QuantizedActivations, WeightType};
+#[cfg(not(alone))]
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
+#[cfg(not(alone))]
 use candle_core::{Device, Module, Tensor};
 use proptest::prelude::*;
 
-const TYPES: [(WeightType, GgmlDType); 5] = [
-    (WeightType::Q4_0, GgmlDType::Q4_0),
-    (WeightType::Q4_1, GgmlDType::Q4_1),
-    (WeightType::Q8_0, GgmlDType::Q8_0),
-    (WeightType::Q4K, GgmlDType::Q4K),
-    (WeightType::Q6K, GgmlDType::Q6K),
-];
+const TYPES: [WeightType; 5] =
+    [WeightType::Q4_0, WeightType::Q4_1, WeightType::Q8_0, WeightType::Q4K, WeightType::Q6K];
+
+/// The same types in candle, which `scripts/check-unsafe` leaves out: it sets `alone`.
+#[cfg(not(alone))]
+const CANDLE_TYPES: [GgmlDType; 5] =
+    [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q8_0, GgmlDType::Q4K, GgmlDType::Q6K];
 
 /// Deterministic values without structure (splitmix64).
 fn noise(seed: u64) -> impl FnMut() -> u64 {
@@ -83,6 +86,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
+#[cfg(not(alone))]
 fn candle(kind: GgmlDType, bytes: &[u8], rows: usize, columns: usize, input: &[f32]) -> Vec<f32> {
     let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, kind).unwrap();
     let matrix = QMatMul::from_qtensor(QTensor::new(storage, (rows, columns)).unwrap()).unwrap();
@@ -98,7 +102,7 @@ proptest! {
         seed: u64, kind in 0usize..5, rows in 1usize..70, blocks in 1usize..9, tokens in 1usize..20,
         threads in 1usize..4,
     ) {
-        let kind = TYPES[kind].0;
+        let kind = TYPES[kind];
         let columns = whole(kind, blocks);
         let bytes = weights(seed, kind, rows, columns);
         let matrix = PackedMatrix::pack(kind, &[(&bytes, rows)], columns).unwrap();
@@ -115,7 +119,7 @@ proptest! {
 
     #[test]
     fn parts_are_rows_of_the_whole(seed: u64, kind in 0usize..5, first in 1usize..40, second in 1usize..40) {
-        let kind = TYPES[kind].0;
+        let kind = TYPES[kind];
         let columns = whole(kind, 2);
         let (upper, lower) = (weights(seed, kind, first, columns), weights(!seed, kind, second, columns));
         let both = PackedMatrix::pack(kind, &[(&upper, first), (&lower, second)], columns).unwrap();
@@ -130,10 +134,10 @@ proptest! {
 
     // Below 256 columns: there, with rows in whole sixteens, candle rounds activations more coarsely (of Q8_0 it is twice as far from
     // the exact product as ours, which the definition below pins).
-    #[cfg(not(miri))]
+    #[cfg(not(alone))]
     #[test]
     fn candle_agrees(seed: u64, kind in 0usize..3, rows in 1usize..40, pairs in 1usize..4, tokens in 1usize..6) {
-        let ((kind, dtype), columns) = (TYPES[kind], pairs * 64);
+        let (kind, dtype, columns) = (TYPES[kind], CANDLE_TYPES[kind], pairs * 64);
         let bytes = weights(seed, kind, rows, columns);
         let matrix = PackedMatrix::pack(kind, &[(&bytes, rows)], columns).unwrap();
         let input = activations(!seed, tokens * columns);
@@ -159,7 +163,7 @@ proptest! {
     fn products_are_their_definition(
         seed: u64, kind in 0usize..5, rows in 1usize..40, blocks in 1usize..9, tokens in 1usize..10,
     ) {
-        let kind = TYPES[kind].0;
+        let kind = TYPES[kind];
         let columns = whole(kind, blocks);
         let bytes = weights(seed, kind, rows, columns);
         let matrix = PackedMatrix::pack(kind, &[(&bytes, rows)], columns).unwrap();
@@ -186,10 +190,10 @@ proptest! {
         }
     }
 
-    #[cfg(not(miri))]
+    #[cfg(not(alone))]
     #[test]
     fn rows_expand_as_candle_expands_them(seed: u64, kind in 0usize..5, rows in 1usize..40, blocks in 1usize..6) {
-        let (kind, dtype) = TYPES[kind];
+        let (kind, dtype) = (TYPES[kind], CANDLE_TYPES[kind]);
         let columns = whole(kind, blocks);
         let bytes = weights(seed, kind, rows, columns);
         let matrix = PackedMatrix::pack(kind, &[(&bytes, rows)], columns).unwrap();
@@ -209,7 +213,7 @@ proptest! {
 
     #[test]
     fn wrong_sizes_are_errors(length in 0usize..2000, rows in 0usize..80, columns in 0usize..200, kind in 0usize..5) {
-        let kind = TYPES[kind].0;
+        let kind = TYPES[kind];
         let fits = rows > 0 && columns > 0 && kind.row_bytes(columns).is_some_and(|row| row * rows == length);
         let packed = PackedMatrix::pack(kind, &[(&vec![0; length], rows)], columns);
         prop_assert_eq!(packed.is_ok(), fits);

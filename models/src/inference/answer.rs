@@ -40,6 +40,8 @@ impl Outbox {
 pub(crate) struct Answer {
     events: UnboundedSender<Event>,
     sampler: Sampler,
+    /// The next token, until it is told; `None` where no logit was a number.
+    drawn: Option<u32>,
     text: TextStream,
     ignore_eos: bool,
     prompt_tokens: usize,
@@ -60,6 +62,7 @@ impl Answer {
         Self {
             events,
             sampler: Sampler::new(request.sampling, request.seed),
+            drawn: None,
             text: TextStream::new(request.stop),
             ignore_eos: request.ignore_eos,
             prompt_tokens,
@@ -80,16 +83,14 @@ impl Answer {
         drop(self.events.send(Event::Failed { error }));
     }
 
-    /// Samples the next token; what the caller is to be told goes to `outbox`.
-    pub(crate) fn advance(
-        &mut self,
-        logits: &[f32],
-        codec: &TextCodec,
-        at: Instant,
-        scratch: &mut Scratch,
-        outbox: &mut Outbox,
-    ) -> Outcome {
-        let Some(token) = self.sampler.next(logits, scratch) else {
+    /// Samples the next token.
+    pub(crate) fn draw(&mut self, logits: &[f32], scratch: &mut Scratch) {
+        self.drawn = self.sampler.next(logits, scratch);
+    }
+
+    /// Goes on by the token drawn; what the caller is to be told goes to `outbox`.
+    pub(crate) fn advance(&mut self, codec: &TextCodec, at: Instant, outbox: &mut Outbox) -> Outcome {
+        let Some(token) = self.drawn.take() else {
             outbox.push(&self.events, Event::Failed { error: RequestError::NotANumber });
             return Outcome::Ends;
         };

@@ -1,5 +1,7 @@
 //! What one step of the decoder works on, and what a decoder is.
 
+use breakeven_kernels::Pool;
+
 use super::load::LoadError;
 use crate::spec::DecoderSpec;
 
@@ -89,6 +91,10 @@ pub trait Decoder: Send {
     fn step(&mut self, batch: &StepBatch, logits: &mut Vec<f32>) -> Result<(), StepError>;
     /// Copies keys and values of a slot's first tokens to another slot.
     fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), StepError>;
+    /// Its threads, for what is done between two steps; `None` where it has none of its own.
+    fn pool(&self) -> Option<&Pool> {
+        None
+    }
 }
 
 /// Checks a copy against the room there is.

@@ -100,7 +100,7 @@ impl Engine {
         let worker = Worker {
             decoder,
             scheduler: Scheduler::new(settings.slots(), settings.token_budget, settings.prefix_cache),
-            scratch: Scratch::default(),
+            scratches: Mutex::default(),
             outbox: Outbox::default(),
             codec: Arc::clone(&codec),
             shared: Arc::clone(&shared),
@@ -234,7 +234,8 @@ impl Drop for Engine {
 struct Worker {
     decoder: Box<dyn Decoder>,
     scheduler: Scheduler<Answer>,
-    scratch: Scratch,
+    /// One for each thread that draws tokens.
+    scratches: Mutex<Vec<Scratch>>,
     outbox: Outbox,
     codec: Arc<TextCodec>,
     shared: Arc<Shared>,
@@ -310,11 +311,11 @@ impl Worker {
             return;
         }
         let at = Instant::now();
-        let (codec, scratch, outbox) = (&self.codec, &mut self.scratch, &mut self.outbox);
-        let rows = logits.chunks_exact(self.decoder.spec().vocabulary);
-        self.scheduler.complete(batch, rows, |sequence, row| {
+        self.draw(batch, logits);
+        let (codec, outbox) = (&self.codec, &mut self.outbox);
+        self.scheduler.complete(batch, |sequence| {
             sequence.owner.cached_tokens = sequence.cached;
-            match sequence.owner.advance(row, codec, at, scratch, outbox) {
+            match sequence.owner.advance(codec, at, outbox) {
                 Outcome::Goes(token) => Verdict::Continue(token),
                 Outcome::Ends => Verdict::Leave,
             }
@@ -323,6 +324,28 @@ impl Worker {
         self.shared.log.push(record);
         self.publish();
         self.outbox.send();
+    }
+
+    /// Draws the next tokens, on the decoder's threads: of a large vocabulary a draw takes long enough to share.
+    fn draw(&mut self, batch: &StepBatch, logits: &[f32]) {
+        let scratches = &self.scratches;
+        let rows: Vec<_> = logits.chunks_exact(self.decoder.spec().vocabulary).collect();
+        let owners = self.scheduler.owners_of_rows(batch);
+        let draws: Vec<Mutex<(&mut Answer, &[f32])>> = owners
+            .map(|(row, owner)| Mutex::new((owner, rows.get(row).copied().unwrap_or_default())))
+            .collect();
+        let draw = |index: usize| {
+            let Some(draw) = draws.get(index) else { return };
+            let mut scratch =
+                scratches.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let (owner, logits) = &mut *draw.lock().unwrap_or_else(PoisonError::into_inner);
+            owner.draw(logits, &mut scratch);
+            scratches.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        };
+        match self.decoder.pool() {
+            Some(pool) => pool.run(draws.len(), draw),
+            None => (0..draws.len()).for_each(draw),
+        }
     }
 
     /// What was admitted or cancelled has left the queue.

@@ -1,5 +1,6 @@
 //! From a weights file, or from a seed, to a model ready to run: spec, tensors, tokenizer.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -115,10 +116,12 @@ impl LoadedModel {
     ///
     /// `sha256` is the file's hash, computed by whoever fetched it.
     pub fn open(path: &Path, name: &str, source: &str, sha256: &str) -> Result<Self, LoadError> {
-        let header = Header::read(path)?;
+        let mut header = Header::read(path)?;
         let spec = gguf_spec::spec(&header)?;
         let codec = TextCodec::from_header(&header, spec.vocabulary)?;
         let template = ChatTemplate::from_header(&header)?;
+        // Only the tensors' places are wanted from here on; a vocabulary and its merges are megabytes of small texts.
+        header.metadata = HashMap::new();
         let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
         Ok(Self {
             name: name.to_owned(),

@@ -1,7 +1,7 @@
 //! The decoder for the processor: plain f32 rows between packed matrix products, no tensor library in
 //! between, nothing allocated in a step once the buffers have grown.
 
-use breakeven_kernels::{AttentionShape, Executor, GateActivation, KEY_SPAN, KernelError, Norm, Query};
+use breakeven_kernels::{AttentionShape, Executor, GateActivation, KEY_SPAN, KernelError, Norm, Pool, Query};
 
 use super::batch::{Decoder, RopeTable, SlotShape, StepBatch, StepError, check_copy, rope_factors};
 use super::cpu_math;
@@ -326,6 +326,10 @@ impl Decoder for PackedDecoder {
 
     fn kv_bytes_per_token(&self) -> u64 {
         self.spec.kv_bytes_per_token(4)
+    }
+
+    fn pool(&self) -> Option<&Pool> {
+        Some(self.products.executor().pool())
     }
 
     fn step(&mut self, batch: &StepBatch, logits: &mut Vec<f32>) -> Result<(), StepError> {

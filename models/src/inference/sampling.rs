@@ -54,6 +54,8 @@ pub(crate) struct Scratch {
 const LANES: usize = 16;
 /// Weights whose sum is kept, so that a draw need not walk through all of them.
 const BLOCK: usize = 256;
+/// The same, as ids count.
+const BLOCK_IDS: u32 = 256;
 /// How much lower the next bound is when the tokens above a bound do not reach `top_p`.
 const BOUND_STEP: f32 = 1.0 / 16.0;
 /// `exp` below this is less than the smallest normal number; such tokens are never drawn.
@@ -80,8 +82,9 @@ impl Sampler {
 impl Scratch {
     /// Each token's weight: 1 for the likeliest, 0 for what is no number.
     fn weigh(&mut self, logits: &[f32], highest: f32, temperature: f32) {
+        let per_degree = 1.0 / temperature;
         self.weights.clear();
-        self.weights.extend(logits.iter().map(|logit| exp((logit - highest) / temperature)));
+        self.weights.extend(logits.iter().map(|logit| exp((logit - highest) * per_degree)));
         self.sums.clear();
         self.sums.extend(self.weights.chunks(BLOCK).map(sum));
     }
@@ -117,8 +120,15 @@ impl Scratch {
         let mut bound = BOUND_STEP;
         loop {
             self.likeliest.clear();
-            let candidates = (0u32..).zip(&self.weights).filter(|(_, weight)| **weight >= bound);
-            self.likeliest.extend(candidates.map(|(id, weight)| (id, *weight)));
+            let mut first = 0;
+            for (weights, sum) in self.weights.chunks(BLOCK).zip(&self.sums) {
+                // No weight is above the sum of all in its block: most blocks are passed over.
+                if *sum >= bound {
+                    let candidates = (first..).zip(weights).filter(|(_, weight)| **weight >= bound);
+                    self.likeliest.extend(candidates.map(|(id, weight)| (id, *weight)));
+                }
+                first += BLOCK_IDS;
+            }
             let reached: f32 = self.likeliest.iter().map(|(_, weight)| weight).sum();
             if reached >= enough || bound < f32::MIN_POSITIVE {
                 break;

@@ -227,12 +227,20 @@ impl<T> Scheduler<T> {
         indexed.min_by_key(|(_, slot)| held(**slot)).map_or(0, |(at, _)| at)
     }
 
-    /// Books a finished step: `decide` gets each sequence whose logits were computed, with its row.
-    pub(crate) fn complete<'a>(
+    /// Whose logits a step computed, each with the number of its row.
+    pub(crate) fn owners_of_rows<'a>(
+        &'a mut self,
+        batch: &'a StepBatch,
+    ) -> impl Iterator<Item = (usize, &'a mut T)> {
+        let row = |slot| batch.runs.iter().filter(|run| run.wants_logits).position(|run| run.slot == slot);
+        self.running.iter_mut().filter_map(move |sequence| Some((row(sequence.slot)?, &mut sequence.owner)))
+    }
+
+    /// Books a finished step: `decide` gets each sequence whose logits were computed.
+    pub(crate) fn complete(
         &mut self,
         batch: &StepBatch,
-        mut rows: impl Iterator<Item = &'a [f32]>,
-        mut decide: impl FnMut(&mut Sequence<T>, &[f32]) -> Verdict,
+        mut decide: impl FnMut(&mut Sequence<T>) -> Verdict,
     ) {
         for run in &batch.runs {
             let Some(at) = self.running.iter().position(|sequence| sequence.slot == run.slot) else {
@@ -243,7 +251,7 @@ impl<T> Scheduler<T> {
             if !run.wants_logits {
                 continue;
             }
-            match decide(sequence, rows.next().unwrap_or_default()) {
+            match decide(sequence) {
                 Verdict::Continue(token) => sequence.tokens.push(token),
                 Verdict::Leave => {
                     self.free_slots.push(run.slot);
@@ -275,7 +283,7 @@ mod tests {
     }
 
     fn step(scheduler: &mut Scheduler<usize>, batch: &StepBatch) {
-        scheduler.complete(batch, std::iter::repeat(&[0.0f32][..]), |_, _| Verdict::Continue(9));
+        scheduler.complete(batch, |_| Verdict::Continue(9));
     }
 
     #[test]
@@ -288,6 +296,9 @@ mod tests {
         let record = scheduler.plan(&mut batch).unwrap();
         assert_eq!(runs(&batch), [(0, 0, 3, true), (1, 0, 1, false)]);
         assert_eq!((record.prefill_tokens, record.decoding_sequences, record.context_tokens), (4, 0, 4));
+        let rows: Vec<(usize, usize)> =
+            scheduler.owners_of_rows(&batch).map(|(row, owner)| (row, *owner)).collect();
+        assert_eq!(rows, [(0, 0)]);
         assert_eq!(record.queued, 1);
         step(&mut scheduler, &batch);
         let record = scheduler.plan(&mut batch).unwrap();
@@ -380,7 +391,7 @@ mod tests {
                 used.sort_unstable();
                 used.dedup();
                 prop_assert_eq!(used.len(), batch.runs.len());
-                scheduler.complete(&batch, std::iter::repeat(&[0.0f32][..]), |sequence, _| {
+                scheduler.complete(&batch, |sequence| {
                     if sequence.tokens.len() >= prompts[sequence.owner] + 3 {
                         finished.push(sequence.owner);
                         Verdict::Leave

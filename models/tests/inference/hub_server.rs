@@ -18,7 +18,7 @@ struct Content {
 
 impl Content {
     fn is_large(path: &str) -> bool {
-        path.ends_with(".gguf") || path.ends_with(".safetensors")
+        Path::new(path).extension().is_some_and(|ending| ending == "gguf" || ending == "safetensors")
     }
 
     /// What the hub names the content by.
@@ -316,7 +316,7 @@ fn respond(
 ) -> std::io::Result<()> {
     let mut head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        head.extend([name, ": ", value, "\r\n"]);
     }
     stream.write_all((head + "\r\n").as_bytes())?;
     stream.write_all(body)?;

@@ -12,6 +12,7 @@ mod hub;
 mod hub_models;
 mod hub_server;
 mod llama_cpp;
+mod memory;
 mod safetensors;
 mod schedules;
 mod service;
