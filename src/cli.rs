@@ -405,6 +405,8 @@ pub(crate) struct InitArguments {
 pub(crate) enum Pattern {
     /// Answers customers' questions
     SupportBot,
+    /// The same stage by stage, with levers
+    SupportBotWorkflow,
     /// Drafts messages and enriches leads
     SalesCopilot,
     /// Reads alerts and proposes actions

@@ -12,6 +12,9 @@ use crate::{
 pub(crate) fn init(arguments: &InitArguments) -> Result<Answer> {
     let (name, text) = match arguments.pattern {
         Pattern::SupportBot => ("support-bot.toml", include_str!("../examples/support-bot.toml")),
+        Pattern::SupportBotWorkflow => {
+            ("support-bot-workflow.toml", include_str!("../examples/support-bot-workflow.toml"))
+        }
         Pattern::SalesCopilot => ("sales-copilot.toml", include_str!("../examples/sales-copilot.toml")),
         Pattern::ItOperations => ("it-operations.toml", include_str!("../examples/it-operations.toml")),
     };

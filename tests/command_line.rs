@@ -133,7 +133,7 @@ fn criteria_that_the_engine_cannot_be_held_to_are_refused() {
 #[test]
 fn init_writes_a_file_that_parses_and_never_overwrites() {
     let folder = tempfile::tempdir().unwrap();
-    for pattern in ["support-bot", "sales-copilot", "it-operations"] {
+    for pattern in ["support-bot", "support-bot-workflow", "sales-copilot", "it-operations"] {
         let path = folder.path().join(format!("{pattern}.toml"));
         let path = path.to_str().unwrap();
         assert_eq!(breakeven(&["init", pattern, "--out", path]).status.code(), Some(0));
