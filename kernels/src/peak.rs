@@ -87,6 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "it works for as long as a clock says, and Miri takes for ever")]
     fn vector_levels_have_a_peak_and_the_portable_one_has_none() {
         for level in Level::available() {
             let executor = Executor::with_level(1, level).unwrap();
