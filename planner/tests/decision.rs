@@ -331,8 +331,10 @@ fn the_band_of_a_price_around_the_cost_curve_is_the_curve_at_the_prices_own_quan
         point.unwrap().usd_per_month.iter().find(|(id, _)| id == SELF_HOST).unwrap().1.to_f64()
     };
     let band = uncertainty(&drawn).cost_by_volume.iter().find(|band| band.id == SELF_HOST).unwrap();
-    assert!(band.points.len() > 10, "{}", band.points.len());
-    for point in &band.points {
+    // Up to here one replica carries the load whatever the capacity drawn, which is uncertain too.
+    let few: Vec<_> = band.points.iter().filter(|point| point.requests_per_month <= 1e6).collect();
+    assert!(few.len() > 10, "{}", few.len());
+    for point in few {
         let (low, high) = (own(&cheap, point.requests_per_month), own(&dear, point.requests_per_month));
         for (share, usd) in [(0.05, point.p5), (0.5, point.p50), (0.95, point.p95)] {
             // The bill is a straight line in the price; a quantile of 250 uniform draws is off by sqrt(q (1 - q) / 250).
