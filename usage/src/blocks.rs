@@ -14,7 +14,7 @@ pub(crate) struct Block {
     pub(crate) number: u64,
     /// Line that it begins with, counted from 1.
     pub(crate) first_line: u64,
-    /// Whether the file ends with it, and ends without a line's end.
+    /// Whether the file ends with it, and with more than blanks after the last row's end.
     pub(crate) open_ended: bool,
 }
 
@@ -103,7 +103,7 @@ impl<R: Read> Blocks<R> {
         let found = Block {
             number: self.number,
             first_line: self.line,
-            open_ended: self.ended && self.carry.is_empty() && block.last() != Some(&b'\n'),
+            open_ended: self.ended && self.carry.is_empty() && has_open_end(block),
         };
         self.number += 1;
         self.line += memchr::memchr_iter(b'\n', block).count() as u64;
@@ -138,6 +138,12 @@ impl<R: Read> Blocks<R> {
         self.ended |= got == 0;
         Ok(())
     }
+}
+
+/// A lone `\r` ends a row too; blanks after the last end are no row.
+fn has_open_end(block: &[u8]) -> bool {
+    let mut tail = block.iter().rev().take_while(|byte| !matches!(byte, b'\n' | b'\r'));
+    tail.any(|byte| !byte.is_ascii_whitespace())
 }
 
 /// Bytes up to the end of the last whole row. A quotation mark opens a field only at its beginning, as the `csv` crate has it.

@@ -54,6 +54,7 @@ fn json_block(bytes: &[u8], block: Block, worker: &mut Worker<'_, '_>) {
             line_number += 1;
             continue;
         }
+        worker.begin_line();
         if otlp::is_export(line) {
             match otlp::Export::parse(line) {
                 Ok(export) => {

@@ -124,6 +124,11 @@ impl<'a, 's> Worker<'a, 's> {
         }
     }
 
+    /// A line that may hold no row at all: the rows before it say nothing of it.
+    pub(crate) fn begin_line(&mut self) {
+        self.last_broken = false;
+    }
+
     /// Whether the row before could not be split into fields.
     pub(crate) fn last_row_broken(&self) -> bool {
         self.last_broken

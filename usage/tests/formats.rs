@@ -374,3 +374,15 @@ fn bad_rows_of_one_line_stay_in_their_order_whatever_the_threads() {
         assert_eq!(refused, [(3, "zz"), (3, "ab"), (5, "zy"), (5, "aa")]);
     }
 }
+
+#[test]
+fn blanks_after_the_last_row_are_no_row_that_was_cut_off() {
+    for end in ["\n\r", "\r", "\n  ", "\n"] {
+        let text = format!("time,model,input_tokens\n2026-11-01T00:00:00Z,m,1\nbroken{end}");
+        for block_bytes in [1, 1 << 20] {
+            let options = ReadOptions { most_refused: 0.9, block_bytes, ..ReadOptions::default() };
+            let usage = read_bytes("f.csv", Bytes::from(text.clone()), &options).unwrap();
+            assert!(!usage.source.cut_off, "{end:?}");
+        }
+    }
+}
