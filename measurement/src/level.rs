@@ -154,9 +154,9 @@ pub struct LoadResult {
     pub completed: u64,
     /// Of these, completed within every SLO target.
     pub within_slo: u64,
-    /// Failed attempts by cause.
+    /// Requests that failed in the end, by the cause of their last attempt. Attempts that failed are these and [`Self::retries`].
     pub failures: BTreeMap<FailureCause, u64>,
-    /// Second and later attempts by the cause that made them necessary.
+    /// Second and later attempts, the fallback's included, by the cause for which the one before had failed.
     pub retries: BTreeMap<FailureCause, u64>,
     /// Requests that were passed to the fallback; none in files of earlier versions.
     #[serde(default)]
@@ -193,7 +193,7 @@ pub struct LoadResult {
 }
 
 impl LoadResult {
-    /// Failed attempts of every cause.
+    /// Requests that failed in the end, of every cause.
     pub fn failed(&self) -> u64 {
         self.failures.values().sum()
     }

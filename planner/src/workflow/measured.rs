@@ -32,17 +32,21 @@ struct Counts {
 }
 
 impl Counts {
+    /// An attempt that failed was tried again or was its request's last. What the end of the run cut off neither failed nor held; a
+    /// fallback's attempt was not the target's, though where it failed too its cause cannot be told apart.
     fn of(load: &LoadResult) -> Self {
         let failed = |infrastructure: bool| -> u64 {
-            // What the end of the run cut off is no failure of the target.
-            let counted = load.failures.iter().filter(|(cause, _)| **cause != FailureCause::Interrupted);
+            let attempts = load.failures.iter().chain(&load.retries);
+            let counted = attempts.filter(|(cause, _)| **cause != FailureCause::Interrupted);
             counted
                 .filter(|(cause, _)| cause.is_infrastructure() == infrastructure)
                 .map(|(_, count)| count)
                 .sum()
         };
-        let retries: u64 = load.retries.values().sum();
-        Self { attempts: load.scheduled + retries, infrastructure: failed(true), product: failed(false) }
+        let cut_off = load.failures.get(&FailureCause::Interrupted).copied().unwrap_or(0);
+        let tried = load.scheduled + load.retries.values().sum::<u64>();
+        let attempts = tried.saturating_sub(cut_off + load.fallbacks);
+        Self { attempts, infrastructure: failed(true), product: failed(false) }
     }
 
     fn share(self, count: u64) -> f64 {
@@ -128,9 +132,9 @@ impl MeasuredCalls {
         let row = |name: &str, counts: Counts, path: &str| -> Input {
             input(name, format!("{} of {} attempts", of(counts), counts.attempts), measured(path))
         };
-        let mut inputs = vec![row("all segments", self.overall, "levels.expected.overall.failures")];
+        let mut inputs = vec![row("all segments", self.overall, "levels.expected.overall.failures, retries")];
         inputs.extend(self.segments.iter().enumerate().map(|(index, (name, counts))| {
-            row(name, *counts, &format!("levels.expected.segments[{index}].load.failures"))
+            row(name, *counts, &format!("levels.expected.segments[{index}].load.failures, retries"))
         }));
         let what = if infrastructure { "infrastructure" } else { "answer" };
         Provenance::Computed {
@@ -169,9 +173,14 @@ fn is_of_segments(table: &StageTable) -> bool {
     table.input_tokens.is_none() && table.output_tokens.is_none()
 }
 
+/// Attempts that failed: tried again, or the last of their requests.
+fn failed_attempts(load: &LoadResult) -> u64 {
+    load.failed() + load.retries.values().sum::<u64>()
+}
+
 /// Tokens of a failed attempt over those of a completed one, 1 at most.
 fn token_share(load: &LoadResult) -> Option<f64> {
-    let failed = load.failed();
+    let failed = failed_attempts(load);
     if failed == 0 || load.completed == 0 {
         return None;
     }
