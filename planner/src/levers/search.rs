@@ -65,14 +65,14 @@ pub fn levers(
 
     let off = search.cases.get(&0).cloned().unwrap_or_else(|| Ok(Vec::new())).unwrap_or_default();
     let mut ranked = Vec::new();
-    for (place, (id, bill)) in off.iter().enumerate() {
+    for (id, bill) in &off {
         let best = match bill {
-            Ok(bill) if every => Some(search.best_of_all(place, bill)),
-            Ok(bill) => Some(search.best_step_by_step(place, bill)),
+            Ok(bill) if every => Some(search.best_of_all(id, bill)),
+            Ok(bill) => Some(search.best_step_by_step(id, bill)),
             Err(_) => None,
         };
-        let best = best.map(|on| search.combination(place, on));
-        ranked.push(search.option(place, id, bill, best.flatten()));
+        let best = best.map(|on| search.combination(id, on));
+        ranked.push(search.option(id, bill, best.flatten()));
     }
     ranked.sort_by_key(|option| {
         let price = option.off.and_then(|off| off.usd_per_successful_outcome);
@@ -171,29 +171,37 @@ impl<'a> Search<'a> {
                 scope.spawn(move || settings.iter().map(|on| (*on, this.case(*on))).collect::<Vec<_>>())
             });
             let parts: Vec<_> = parts.collect();
-            parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
+            let joined = parts.into_iter().map(std::thread::ScopedJoinHandle::join);
+            // A setting that broke the planner is no setting that saves nothing.
+            joined.flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
         self.cases.extend(found);
     }
 
-    fn bill(&self, place: usize, on: u64) -> Option<&Bill> {
-        self.cases.get(&on)?.as_ref().ok()?.get(place)?.1.as_ref().ok()
+    /// An option's bill: by id, since a lever may add an option or take one away.
+    fn bill(&self, id: &str, on: u64) -> Option<&Bill> {
+        self.outcome(id, on)?.as_ref().ok()
+    }
+
+    fn outcome(&self, id: &str, on: u64) -> Option<&Result<Bill, String>> {
+        let bills = self.cases.get(&on)?.as_ref().ok()?;
+        bills.iter().find(|(other, _)| other == id).map(|(_, bill)| bill)
     }
 
     /// What a setting saves at no fewer successes; `None` where there are fewer, or it cannot be had.
-    fn saves(&self, place: usize, off: &Bill, on: u64) -> Option<Usd> {
-        let bill = self.bill(place, on)?;
+    fn saves(&self, id: &str, off: &Bill, on: u64) -> Option<Usd> {
+        let bill = self.bill(id, on)?;
         keeps_success(off, bill).then(|| off.usd - bill.usd)
     }
 
     /// The setting that saves most; of equals the one with the fewest levers.
-    fn best_of_all(&self, place: usize, off: &Bill) -> u64 {
-        let saved = self.cases.keys().filter_map(|on| Some((self.saves(place, off, *on)?, *on)));
+    fn best_of_all(&self, id: &str, off: &Bill) -> u64 {
+        let saved = self.cases.keys().filter_map(|on| Some((self.saves(id, off, *on)?, *on)));
         saved.max_by_key(|(usd, on)| (*usd, Reverse(on.count_ones()), Reverse(*on))).map_or(0, |(_, on)| on)
     }
 
     /// The same by adding one lever at a time.
-    fn best_step_by_step(&mut self, place: usize, off: &Bill) -> u64 {
+    fn best_step_by_step(&mut self, id: &str, off: &Bill) -> u64 {
         let (mut on, mut saved) = (0_u64, Usd::ZERO);
         loop {
             let more: Vec<u64> = (0..self.product.levers.len())
@@ -201,7 +209,7 @@ impl<'a> Search<'a> {
                 .filter(|more| *more != on)
                 .collect();
             self.cost(more.clone());
-            let best = more.into_iter().filter_map(|on| Some((self.saves(place, off, on)?, on)));
+            let best = more.into_iter().filter_map(|on| Some((self.saves(id, off, on)?, on)));
             match best.max_by_key(|(usd, on)| (*usd, Reverse(*on))) {
                 Some((usd, more)) if usd > saved => (on, saved) = (more, usd),
                 _ => return on,
@@ -214,15 +222,15 @@ impl<'a> Search<'a> {
         levers.filter(|(index, _)| is_on(on, *index)).map(|(_, lever)| lever.name.clone()).collect()
     }
 
-    fn combination(&self, place: usize, on: u64) -> Option<Combination> {
-        let (off, bill) = (self.bill(place, 0)?, self.bill(place, on)?);
+    fn combination(&self, id: &str, on: u64) -> Option<Combination> {
+        let (off, bill) = (self.bill(id, 0)?, self.bill(id, on)?);
         let bits = (0..self.product.levers.len()).map(|index| 1_u64 << index).filter(|bit| on & bit != 0);
-        let alone = bits.clone().filter_map(|bit| Some(off.usd - self.bill(place, bit)?.usd));
+        let alone = bits.clone().filter_map(|bit| Some(off.usd - self.bill(id, bit)?.usd));
         let mut steps = Vec::new();
         let (mut so_far, mut usd) = (0_u64, off.usd);
         while so_far != on {
             let next = bits.clone().filter(|bit| so_far & bit == 0);
-            let next = next.filter_map(|bit| Some((self.bill(place, so_far | bit)?.usd, bit)));
+            let next = next.filter_map(|bit| Some((self.bill(id, so_far | bit)?.usd, bit)));
             // Levers that only fit together are one step.
             let (after, more) = next.min().unwrap_or((bill.usd, on & !so_far));
             let lever = self.names(more).join(" + ");
@@ -249,13 +257,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn option(
-        &self,
-        place: usize,
-        id: &str,
-        off: &Result<Bill, String>,
-        best: Option<Combination>,
-    ) -> OptionLevers {
+    fn option(&self, id: &str, off: &Result<Bill, String>, best: Option<Combination>) -> OptionLevers {
         let name = if id == SELF_HOST {
             own_name(self.world.measurement)
         } else {
@@ -263,8 +265,8 @@ impl<'a> Search<'a> {
         };
         let (mut single, mut fewer_successes, mut not_comparable) = (Vec::new(), Vec::new(), Vec::new());
         for index in 0..self.product.levers.len() {
-            let effect = self.effect(place, off.as_ref().ok(), index);
-            let kept = off.as_ref().ok().zip(self.bill(place, 1 << index)).map(|(a, b)| keeps_success(a, b));
+            let effect = self.effect(id, off.as_ref().ok(), index);
+            let kept = off.as_ref().ok().zip(self.bill(id, 1 << index)).map(|(a, b)| keeps_success(a, b));
             match kept {
                 Some(true) => single.push(effect),
                 Some(false) => fewer_successes.push(effect),
@@ -286,12 +288,15 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn effect(&self, place: usize, off: Option<&Bill>, index: usize) -> Effect {
+    fn effect(&self, id: &str, off: Option<&Bill>, index: usize) -> Effect {
         let lever = self.product.levers.get(index);
-        let on = self.bill(place, 1 << index);
+        let on = self.bill(id, 1 << index);
         let reason = match self.cases.get(&(1 << index)) {
             Some(Err(reason)) => Some(reason.clone()),
-            Some(Ok(bills)) => bills.get(place).and_then(|(_, bill)| bill.as_ref().err().cloned()),
+            Some(Ok(_)) => match self.outcome(id, 1 << index) {
+                Some(bill) => bill.as_ref().err().cloned(),
+                None => Some("the lever takes this option away".to_owned()),
+            },
             None => None,
         };
         let both = off.zip(on);
