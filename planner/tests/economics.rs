@@ -14,7 +14,7 @@ use support::{measurement, planned, product};
 const NANO: &str = "api:openai/gpt-5-nano";
 const REQUESTS: f64 = 2_629_800.0;
 
-const WORKED: &str = r#"
+const HEAD: &str = r#"
 [success]
 probability = 0.9
 value_usd_per_success = 2
@@ -24,36 +24,9 @@ usd_per_hour = 0.5
 [[api]]
 provider = "openai"
 model = "gpt-5-nano"
-[[stage]]
-id = "intake"
-kind = "guardrail"
-usd_per_call = 0.0001
-branches = [{ to = "answer", probability = 0.9 }, { to = "person" }]
-[[stage]]
-id = "answer"
-kind = "model_call"
-model = "option"
-input_tokens = { mean = 500 }
-output_tokens = { mean = 100 }
-branches = [{ to = "check" }]
-on_failure = "person"
-retries = { infrastructure = 0.2, most = 2, retried_prompt_ratio = 1.5 }
-[[stage]]
-id = "check"
-kind = "guardrail"
-usd_per_call = 0.0002
-branches = [
-    { to = "success", probability = 0.8 },
-    { to = "answer", probability = 0.15 },
-    { to = "person", probability = 0.05 },
-]
-[[stage]]
-id = "person"
-kind = "human"
-minutes_per_visit = 6
-loaded_usd_per_hour = 30
-branches = [{ to = "success", probability = 0.9 }, { to = "failure" }]
 "#;
+/// The workflow that docs/METHOD.md works by hand.
+const WORKED: &str = include_str!("fixtures/worked-stages.toml");
 
 fn plan_of(extra: &str) -> Plan {
     let product = product(REQUESTS, extra);
@@ -81,7 +54,7 @@ fn close(found: Option<f64>, by_hand: f64) {
 fn the_table_is_as_docs_method_works_it() {
     let stack = "[[stack.storage]]\ngb_per_request = 0.00002\nretention_months = 0\nusd_per_gb_month = 0\n\
                  [[stack.observability]]\nkind = \"logs\"\ngb_per_request = 0.00005\nsampled_share = 0.2\npipelines = 2\n";
-    let plan = plan_of(&format!("{WORKED}{stack}"));
+    let plan = plan_of(&format!("{HEAD}{WORKED}{stack}"));
     // 180.736960 for answers, 51.718576 for their retries, 814.644812 for guardrails, 1,269,422.255331 for people.
     let total = 180.736_960 + 51.718_576 + 814.644_812 + 1_269_422.255_331;
     close(value(&plan, NANO, "usd_per_completed_request"), total / (REQUESTS * 0.983_909_774));

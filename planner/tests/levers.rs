@@ -22,37 +22,7 @@ const BASE: &str = "[success]\nprobability = 0.9\n[fleet]\nusd_per_hour = 0.5\n\
                     [[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-nano\"\n";
 
 /// The workflow that docs/METHOD.md works by hand.
-const WORKED: &str = r#"
-[[stage]]
-id = "intake"
-kind = "guardrail"
-usd_per_call = 0.0001
-branches = [{ to = "answer", probability = 0.9 }, { to = "person" }]
-[[stage]]
-id = "answer"
-kind = "model_call"
-model = "option"
-input_tokens = { mean = 500 }
-output_tokens = { mean = 100 }
-branches = [{ to = "check" }]
-on_failure = "person"
-retries = { infrastructure = 0.2, most = 2, retried_prompt_ratio = 1.5 }
-[[stage]]
-id = "check"
-kind = "guardrail"
-usd_per_call = 0.0002
-branches = [
-    { to = "success", probability = 0.8 },
-    { to = "answer", probability = 0.15 },
-    { to = "person", probability = 0.05 },
-]
-[[stage]]
-id = "person"
-kind = "human"
-minutes_per_visit = 6
-loaded_usd_per_hour = 30
-branches = [{ to = "success", probability = 0.9 }, { to = "failure" }]
-"#;
+const WORKED: &str = include_str!("fixtures/worked-stages.toml");
 
 /// The levers that docs/METHOD.md works by hand.
 const LEVERS: &str = r#"
@@ -366,4 +336,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_option_stays_itself_where_a_lever_takes_another_away() {
+    let mini = "[[api]]\nprovider = \"openai\"\nmodel = \"gpt-4o-mini\"\n";
+    let lever = "[[lever]]\nname = \"no nano\"\nwithout = [\"api[0]\"]\n";
+    let ranking = of(REQUESTS, 4.0, &format!("{BASE}{mini}{lever}"));
+    let kept = &option(&ranking, "api:openai/gpt-4o-mini").single[0];
+    assert_eq!(kept.saved_usd_per_month, Some(Usd::ZERO));
+    let gone = option(&ranking, NANO);
+    assert!(gone.single.is_empty() && gone.fewer_successes.is_empty(), "{gone:?}");
+    assert_eq!(gone.not_comparable[0].infeasible.as_deref(), Some("the lever takes this option away"));
 }

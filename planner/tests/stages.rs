@@ -20,40 +20,7 @@ const BASE: &str = "[success]\nprobability = 0.9\n[fleet]\nusd_per_hour = 0.5\n\
                     [[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-nano\"\n";
 
 /// The workflow that docs/METHOD.md works by hand.
-const WORKED: &str = r#"
-[[stage]]
-id = "intake"
-kind = "guardrail"
-usd_per_call = 0.0001
-branches = [{ to = "answer", probability = 0.9 }, { to = "person" }]
-[[stage]]
-id = "answer"
-kind = "model_call"
-model = "option"
-input_tokens = { mean = 500 }
-output_tokens = { mean = 100 }
-branches = [{ to = "check" }]
-on_failure = "person"
-[stage.retries]
-infrastructure = 0.2
-most = 2
-retried_prompt_ratio = 1.5
-[[stage]]
-id = "check"
-kind = "guardrail"
-usd_per_call = 0.0002
-branches = [
-    { to = "success", probability = 0.8 },
-    { to = "answer", probability = 0.15 },
-    { to = "person", probability = 0.05 },
-]
-[[stage]]
-id = "person"
-kind = "human"
-minutes_per_visit = 6
-loaded_usd_per_hour = 30
-branches = [{ to = "success", probability = 0.9 }, { to = "failure" }]
-"#;
+const WORKED: &str = include_str!("fixtures/worked-stages.toml");
 
 /// The check is made by another model of the price sheet, and tries again.
 const OTHER_MODEL: &str = "kind = \"guardrail\"\nmodel = \"openai/gpt-4o-mini\"\ninput_tokens = { mean = 300 }\n\
