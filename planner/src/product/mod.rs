@@ -68,6 +68,10 @@ pub struct Product {
     pub bench: BenchTable,
     /// How the draws are made.
     pub uncertainty: Option<decision_tables::UncertaintyTable>,
+    /// Draws at most, whatever is asked for: for an answer that another will replace. No key of the file, where `[uncertainty]` also
+    /// asks for draws of every scenario.
+    #[serde(skip)]
+    pub most_draws: Option<u32>,
     /// Scenarios; the three defaults where there is none.
     #[serde(rename = "scenario", default)]
     pub scenarios: Vec<decision_tables::ConditionTable>,

@@ -35,7 +35,7 @@ pub(crate) fn uncertainty(world: &World<'_>, product: &Product) -> Option<Uncert
     let setup = Setup::of(world, product)?;
     let table = product.uncertainty.unwrap_or_default();
     let mut left_out = setup.left_out.clone();
-    let mut count = table.draws.0;
+    let mut count = table.draws.0.min(product.most_draws.unwrap_or(u32::MAX));
     if setup.rebuilds() && count > DRAWS_WITH_STRUCTURE {
         count = DRAWS_WITH_STRUCTURE;
         left_out.push(format!(

@@ -149,10 +149,7 @@ impl Session {
 
     /// The same with no more than [`DRAFT_DRAWS`], while a slider moves.
     pub(crate) fn draft(&self, query: &[(String, String)]) -> Result<Planned, SessionError> {
-        self.plan_with(query, |product| {
-            let draws = &mut product.uncertainty.get_or_insert_default().draws;
-            draws.0 = draws.0.min(DRAFT_DRAWS);
-        })
+        self.plan_with(query, |product| product.most_draws = Some(DRAFT_DRAWS))
     }
 
     fn plan_with(
