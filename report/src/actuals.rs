@@ -7,8 +7,8 @@ use breakeven_usage::{Dimension, source::Format};
 
 use crate::{
     format::{ABSENT, money, percent, rate, seconds, volume},
-    markdown::{inline, row as markdown_row},
-    table::text_table,
+    markdown::inline,
+    titled_table::TitledTable,
 };
 
 /// Values of a label that are shown; the JSON has them all.
@@ -16,26 +16,12 @@ const SHOWN: usize = 10;
 /// Causes and pairs that are shown.
 const SHOWN_CAUSES: usize = 5;
 
-/// A table before it is set.
-struct Table {
-    title: String,
-    heads: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
-    /// Columns of numbers.
-    numbers: std::ops::Range<usize>,
-    after: Option<String>,
-}
-
 /// For a terminal of `width` columns.
 pub fn text(actuals: &Actuals, width: usize) -> String {
     let mut out = lead(actuals).join("\n");
     out.push('\n');
     for table in tables(actuals) {
-        let _ = write!(out, "\n{}\n", table.title);
-        out.push_str(&text_table(&table.heads, table.rows, table.numbers, Some(width)));
-        if let Some(after) = table.after {
-            let _ = writeln!(out, "{after}");
-        }
+        out.push_str(&table.text(width));
     }
     let _ = write!(out, "\n{}\n", forecast(actuals).join("\n"));
     for note in notes(actuals) {
@@ -49,16 +35,7 @@ pub fn markdown(actuals: &Actuals) -> String {
     let mut out = vec!["# Production against the plan".to_owned(), String::new()];
     out.extend(lead(actuals).iter().map(|line| format!("{}  ", inline(line))));
     for table in tables(actuals) {
-        out.extend([String::new(), format!("**{}**", inline(&table.title)), String::new()]);
-        markdown_row(&mut out, &table.heads);
-        let rule = (0..table.heads.len()).map(|at| if table.numbers.contains(&at) { "---:" } else { "---" });
-        out.push(format!("|{}|", rule.collect::<Vec<_>>().join("|")));
-        for cells in &table.rows {
-            markdown_row(&mut out, cells.iter().map(|cell| inline(cell)));
-        }
-        if let Some(after) = table.after {
-            out.extend([String::new(), inline(&after)]);
-        }
+        table.markdown(&mut out);
     }
     out.push(String::new());
     out.extend(forecast(actuals).iter().map(|line| format!("{}  ", inline(line))));
@@ -101,15 +78,15 @@ fn lead(actuals: &Actuals) -> Vec<String> {
     lines
 }
 
-fn tables(actuals: &Actuals) -> Vec<Table> {
+fn tables(actuals: &Actuals) -> Vec<TitledTable> {
     let mut all = Vec::new();
     if !actuals.flags.is_empty() {
-        all.push(Table {
+        all.push(TitledTable {
             title: "Flags".to_owned(),
             heads: vec!["flag", "of", "when", "was", "is", "why"],
             rows: actuals.flags.iter().map(flag).collect(),
             numbers: 3..5,
-            after: None,
+            after: Vec::new(),
         });
     }
     all.push(if actuals.comparison.is_empty() { unit_table(actuals) } else { comparison_table(actuals) });
@@ -124,12 +101,12 @@ fn tables(actuals: &Actuals) -> Vec<Table> {
     for (title, counts) in counted {
         let Some(counts) = counts.as_ref().filter(|counts| !counts.is_empty()) else { continue };
         let rows = counts.iter().take(SHOWN_CAUSES).map(|(name, count)| vec![name.clone(), whole(*count)]);
-        all.push(Table {
+        all.push(TitledTable {
             title: title.to_owned(),
             heads: vec!["", "attempts"],
             rows: rows.collect(),
             numbers: 1..2,
-            after: more(counts.len(), SHOWN_CAUSES),
+            after: more(counts.len(), SHOWN_CAUSES).into_iter().collect(),
         });
     }
     all
@@ -158,7 +135,7 @@ fn flag(flag: &Flag) -> Vec<String> {
     vec![flag.kind.name().to_owned(), of, when, was, shown(flag.is), flag.why.clone()]
 }
 
-fn comparison_table(actuals: &Actuals) -> Table {
+fn comparison_table(actuals: &Actuals) -> TitledTable {
     let cells = |line: &Line| {
         let figure = |figure: Option<Figure>| figure.map_or_else(|| ABSENT.to_owned(), shown);
         let change =
@@ -171,20 +148,20 @@ fn comparison_table(actuals: &Actuals) -> Table {
             line.note.clone().unwrap_or_default(),
         ]
     };
-    Table {
+    TitledTable {
         title: "Plan and production".to_owned(),
         heads: vec!["", "plan", "production", "change", "note"],
         rows: actuals.comparison.iter().map(cells).collect(),
         numbers: 1..4,
-        after: Some(
+        after: vec![
             "Infrastructure, storage, people and the rest of the bill are not in a log of model calls: those lines stay the plan's."
                 .to_owned(),
-        ),
+        ],
     }
 }
 
 /// Without a plan to stand beside.
-fn unit_table(actuals: &Actuals) -> Table {
+fn unit_table(actuals: &Actuals) -> TitledTable {
     let unit = &actuals.total;
     let usd = |usd: Option<breakeven_hardware::Usd>| usd.map_or_else(|| ABSENT.to_owned(), money);
     let number = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), rate);
@@ -204,16 +181,16 @@ fn unit_table(actuals: &Actuals) -> Table {
         ("call time, median", seconds(unit.seconds_p50)),
         ("call time, p95", seconds(unit.seconds_p95)),
     ];
-    Table {
+    TitledTable {
         title: "Unit economics of the model calls".to_owned(),
         heads: vec!["", "production"],
         rows: rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect(),
         numbers: 1..2,
-        after: None,
+        after: Vec::new(),
     }
 }
 
-fn group_table(dimension: Dimension, groups: &[&Group]) -> Table {
+fn group_table(dimension: Dimension, groups: &[&Group]) -> TitledTable {
     let cells = |group: &&Group| {
         let unit = &group.unit;
         let usd = |usd: Option<breakeven_hardware::Usd>| usd.map_or_else(|| ABSENT.to_owned(), money);
@@ -231,7 +208,7 @@ fn group_table(dimension: Dimension, groups: &[&Group]) -> Table {
             percent(unit.fallback_share),
         ]
     };
-    Table {
+    TitledTable {
         title: format!("By {}", dimension.name()),
         heads: vec![
             dimension.name(),
@@ -247,7 +224,7 @@ fn group_table(dimension: Dimension, groups: &[&Group]) -> Table {
         ],
         rows: groups.iter().take(SHOWN).map(cells).collect(),
         numbers: 1..10,
-        after: more(groups.len(), SHOWN),
+        after: more(groups.len(), SHOWN).into_iter().collect(),
     }
 }
 

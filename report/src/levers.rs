@@ -1,37 +1,25 @@
 //! Levers ranked by what they save, for a terminal or a pull request.
 
-use std::{fmt::Write as _, ops::Range};
+use std::fmt::Write as _;
 
 use breakeven_hardware::Usd;
 use breakeven_planner::levers::ranking::{Effect, Figures, OptionLevers, Ranking};
 
 use crate::{
     format::{ABSENT, amount, money, percent, volume},
-    markdown::{inline, row as markdown_row},
-    table::text_table,
+    markdown::inline,
+    titled_table::TitledTable,
 };
 
 /// Lines of a bill that are named beside a lever; the JSON has them all.
 const SHOWN_LINES: usize = 2;
-
-struct Table {
-    title: String,
-    heads: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
-    numbers: Range<usize>,
-    after: Vec<String>,
-}
 
 /// For a terminal of `width` columns; the levers of `option`, of the first option where none is named.
 pub fn text(ranking: &Ranking, option: Option<&str>, width: usize) -> String {
     let mut out = lead(ranking, shown(ranking, option)).join("\n");
     out.push('\n');
     for table in tables(ranking, shown(ranking, option)) {
-        let _ = write!(out, "\n{}\n", table.title);
-        out.push_str(&text_table(&table.heads, table.rows, table.numbers, Some(width)));
-        for line in table.after {
-            let _ = writeln!(out, "{line}");
-        }
+        out.push_str(&table.text(width));
     }
     out.push('\n');
     for note in notes(ranking) {
@@ -45,16 +33,7 @@ pub fn markdown(ranking: &Ranking, option: Option<&str>) -> String {
     let mut out = vec![format!("# Levers of {}", inline(&ranking.product)), String::new()];
     out.extend(lead(ranking, shown(ranking, option)).iter().map(|line| format!("{}  ", inline(line))));
     for table in tables(ranking, shown(ranking, option)) {
-        out.extend([String::new(), format!("**{}**", inline(&table.title)), String::new()]);
-        markdown_row(&mut out, &table.heads);
-        let rule = (0..table.heads.len()).map(|at| if table.numbers.contains(&at) { "---:" } else { "---" });
-        out.push(format!("|{}|", rule.collect::<Vec<_>>().join("|")));
-        for cells in &table.rows {
-            markdown_row(&mut out, cells.iter().map(|cell| inline(cell)));
-        }
-        for line in table.after {
-            out.extend([String::new(), inline(&line)]);
-        }
+        table.markdown(&mut out);
     }
     out.push(String::new());
     out.extend(notes(ranking).iter().map(|note| format!("- {}", inline(note))));
@@ -104,7 +83,7 @@ fn lead(ranking: &Ranking, option: Option<&OptionLevers>) -> Vec<String> {
     lines
 }
 
-fn tables(ranking: &Ranking, option: Option<&OptionLevers>) -> Vec<Table> {
+fn tables(ranking: &Ranking, option: Option<&OptionLevers>) -> Vec<TitledTable> {
     let mut all = Vec::new();
     if let Some(option) = option {
         if !option.single.is_empty() {
@@ -123,7 +102,7 @@ fn tables(ranking: &Ranking, option: Option<&OptionLevers>) -> Vec<Table> {
             ));
         }
         if !option.not_comparable.is_empty() {
-            all.push(Table {
+            all.push(TitledTable {
                 title: "Not comparable".to_owned(),
                 heads: vec!["lever", "USD/month", "why"],
                 rows: option
@@ -143,7 +122,7 @@ fn tables(ranking: &Ranking, option: Option<&OptionLevers>) -> Vec<Table> {
         all.extend(combined(option));
     }
     all.push(every_option(ranking));
-    all.push(Table {
+    all.push(TitledTable {
         title: "What each lever is".to_owned(),
         heads: vec!["lever", "changes", "own cost", "from"],
         rows: ranking
@@ -167,7 +146,7 @@ fn tables(ranking: &Ranking, option: Option<&OptionLevers>) -> Vec<Table> {
     all
 }
 
-fn effects(title: String, effects: &[Effect], off: Option<Figures>) -> Table {
+fn effects(title: String, effects: &[Effect], off: Option<Figures>) -> TitledTable {
     let rows = effects.iter().map(|effect| {
         let per = |on: Figures| on.usd_per_successful_outcome.map_or_else(|| ABSENT.to_owned(), money);
         let points = effect.on.zip(off).map(|(on, off)| (on.success - off.success) * 100.0);
@@ -187,7 +166,7 @@ fn effects(title: String, effects: &[Effect], off: Option<Figures>) -> Table {
                 .join(", "),
         ]
     });
-    Table {
+    TitledTable {
         title,
         heads: vec!["lever", "saves a month", "USD/month", "USD/success", "success", "pays back in", "where"],
         rows: rows.collect(),
@@ -196,7 +175,7 @@ fn effects(title: String, effects: &[Effect], off: Option<Figures>) -> Table {
     }
 }
 
-fn combined(option: &OptionLevers) -> Option<Table> {
+fn combined(option: &OptionLevers) -> Option<TitledTable> {
     let best = option.best.as_ref()?;
     if best.levers.is_empty() {
         return None;
@@ -204,7 +183,7 @@ fn combined(option: &OptionLevers) -> Option<Table> {
     let rows = best.steps.iter().map(|step| {
         vec![step.lever.clone(), below_zero(step.saved_usd_per_month), money(step.usd_per_month)]
     });
-    Some(Table {
+    Some(TitledTable {
         title: "Together: the combination that saves most, switched on one after the other".to_owned(),
         heads: vec!["lever", "saves on top", "USD/month then"],
         rows: rows.collect(),
@@ -217,7 +196,7 @@ fn combined(option: &OptionLevers) -> Option<Table> {
     })
 }
 
-fn every_option(ranking: &Ranking) -> Table {
+fn every_option(ranking: &Ranking) -> TitledTable {
     let rows = ranking.options.iter().map(|option| {
         let off = option.off.map_or_else(|| ABSENT.to_owned(), |off| money(off.usd_per_month));
         let best = option.best.as_ref();
@@ -234,7 +213,7 @@ fn every_option(ranking: &Ranking) -> Table {
             ),
         ]
     });
-    Table {
+    TitledTable {
         title: "Every option with its own best combination".to_owned(),
         heads: vec!["option", "all off", "best", "saved", "USD/success", "levers"],
         rows: rows.collect(),

@@ -19,6 +19,7 @@ pub mod schema;
 mod sureness;
 pub mod table;
 pub mod terminal;
+mod titled_table;
 mod trees;
 pub mod ui;
 mod view;
