@@ -58,16 +58,17 @@ fn stages(workflow: &WorkflowPlan, alike: bool) -> Option<TableView> {
     let row = |stage: &StagePlan| {
         let retries = stage.infrastructure_retries + stage.product_retries;
         let usd = stage.usd.zip(stage.retried_usd).map(|(first, retried)| dollars(first + retried));
-        let at = |text: String, key: &str| {
-            Figure::at(text, format!("workflow[{}].stages[{}].{key}", workflow.id, stage.id))
-        };
+        let place = format!("workflow[{}].stages[{}]", workflow.id, stage.id);
+        let at = |text: String, key: &str| Figure::at(text, format!("{place}.{key}"));
+        // Sums of two of its figures: the tree is the stage's, which has both.
+        let of_both = |text: String| Figure::at(text, place.clone());
         vec![
             format!("{} ({})", stage.id, stage.kind.label()).into(),
             at(amount(stage.visits), "visits"),
             at(amount(stage.calls), "calls"),
-            at(if retries > 0.0 { amount(retries) } else { ABSENT.to_owned() }, "product_retries"),
+            of_both(if retries > 0.0 { amount(retries) } else { ABSENT.to_owned() }),
             at(if stage.minutes > 0.0 { amount(stage.minutes) } else { ABSENT.to_owned() }, "minutes"),
-            usd.map_or_else(|| "in the option's bill".into(), |usd| at(usd, "usd")),
+            usd.map_or_else(|| "in the option's bill".into(), of_both),
         ]
     };
     let heads = ["stage", "visits", "calls", "retries", "minutes", "USD"];

@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn table(plan: &Plan) -> Option<TableView> {
     let frontier = plan.fleet_plan.as_ref()?.latency.as_ref()?;
     TableView::new(
-        "Price of latency: our own replicas under other targets",
+        "Price of latency: our own replicas under other targets, simulated",
         &[
             "targets",
             "capacity /s",

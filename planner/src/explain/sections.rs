@@ -11,10 +11,7 @@ pub(super) fn section(plan: &Value, parts: &[String]) -> Vec<(usize, String)> {
         ["uncertainty", what, ..] => drawn(plan, what),
         ["scenarios", "cells", index, ..] => cell(plan, index),
         ["horizon", ..] => horizon(plan),
-        ["allocations", ..] => vec![
-            (1, "the option's bill to the cent, split: its lines by what causes them, shared capacity by measured seconds".into()),
-            (1, "of the benchmark's own requests, idle capacity by the stated rule (docs/METHOD.md, Planning)".into()),
-        ],
+        ["allocations", by, ..] => allocation(plan, by),
         ["break_evens", ..] => vec![
             (1, "both options costed in full at 113 volumes from 1,000 to 10,000,000,000 requests a month; the volume".into()),
             (1, "after which self-host stays the cheaper one, refined by bisection; the interval is the same at the ends of".into()),
@@ -106,6 +103,16 @@ fn horizon(plan: &Value) -> Vec<(usize, String)> {
     let assumes = found.get("assumes").and_then(Value::as_array).into_iter().flatten();
     rows.extend(assumes.map(|assumption| (2, super::brief(assumption))));
     rows
+}
+
+fn allocation(plan: &Value, by: &str) -> Vec<(usize, String)> {
+    let Some(split) = plan.get("allocations").and_then(|all| super::step(all, by)) else { return Vec::new() };
+    let of = |key: &str| text(split, &[key]);
+    vec![
+        (1, format!("part of the bill of {}, {} to the cent", of("option"), of("usd_per_month"))),
+        (2, of("basis")),
+        (2, of("idle_rule")),
+    ]
 }
 
 fn traffic(plan: &Value, key: &str) -> Vec<(usize, String)> {
