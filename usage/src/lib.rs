@@ -3,7 +3,8 @@
 //! | file | holds |
 //! |---|---|
 //! | [`read`] | a file to its sums: which format, how many threads, what is refused |
-//! | `blocks`, `text`, `columnar` | text cut into whole rows; CSV and JSON lines; Parquet |
+//! | `blocks`, `text` | text cut into whole rows; CSV and JSON lines |
+//! | `columnar`, `positional` | Parquet; a file that several threads read at places of their own |
 //! | `json`, `otlp` | a line of flat spans, spend logs or plain columns; a line of `resourceSpans` |
 //! | [`field`] | what columns, keys and attributes are called |
 //! | [`row`] | a row as the file has it, and the call that it says, checked |
@@ -25,6 +26,7 @@ mod json;
 mod model_name;
 pub mod money;
 mod otlp;
+mod positional;
 pub mod prices;
 mod read;
 mod retries;

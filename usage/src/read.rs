@@ -18,6 +18,7 @@ use crate::{
     columnar,
     error::UsageError,
     field::Renamed,
+    positional::Positional,
     prices::Prices,
     retries::{RETRY_WITHIN_SECONDS, Sequence},
     source::{Format, Source},
@@ -67,7 +68,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Usage, UsageError> {
     let mut head = [0; 4];
     let got = file.read(&mut head).map_err(io)?;
     if head.get(..got) == Some(b"PAR1") {
-        return read_parquet(&name, file, options);
+        return read_parquet(&name, Positional::new(file).map_err(io)?, options);
     }
     // Not sought back but put before: a pipe has no way back.
     let head = std::io::Cursor::new(head.get(..got).unwrap_or_default().to_vec());

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is the report")]
 
-use std::{io::Write as _, sync::Arc};
+use std::{io::Write as _, num::NonZeroUsize, sync::Arc};
 
 use breakeven_usage::{Dimension, ModelPrice, Prices, ReadOptions, Usage, read, read_bytes};
 use bytes::Bytes;
@@ -250,7 +250,7 @@ fn column(
     Type::primitive_type_builder(name, kind).with_repetition(repetition)
 }
 
-fn table(codec: Compression) -> Vec<u8> {
+fn table(codec: Compression, groups: i64) -> Vec<u8> {
     let time = LogicalType::timestamp(true, parquet::basic::TimeUnit::MICROS);
     let fields = vec![
         column("time", Physical::INT64, Repetition::REQUIRED).with_logical_type(Some(time)).build().unwrap(),
@@ -275,7 +275,7 @@ fn table(codec: Compression) -> Vec<u8> {
     let properties = WriterProperties::builder().set_compression(codec).build();
     let mut out = Vec::new();
     let mut writer = SerializedFileWriter::new(&mut out, Arc::new(schema), Arc::new(properties)).unwrap();
-    for group in 0..3_i64 {
+    for group in 0..groups {
         let mut row_group = writer.next_row_group().unwrap();
         let times: Vec<i64> =
             (0..3).map(|row| 1_793_700_000_000_000 + (group * 3 + row) * 1_000_000).collect();
@@ -305,7 +305,7 @@ fn table(codec: Compression) -> Vec<u8> {
 
 #[test]
 fn parquet_with_gaps_decimals_and_times() {
-    let bytes = table(Compression::SNAPPY);
+    let bytes = table(Compression::SNAPPY, 3);
     let usage = read_bytes("usage.parquet", Bytes::from(bytes.clone()), &ReadOptions::default()).unwrap();
     assert_eq!((usage.source.read, usage.source.used), (9, 9));
     assert_eq!((usage.total.input_tokens, usage.total.input_known), (300, 3));
@@ -321,6 +321,21 @@ fn parquet_with_gaps_decimals_and_times() {
     // Cut off: the footer is gone.
     let cut = refused(&bytes[..bytes.len() - 20]);
     assert!(cut.contains("damaged Parquet"), "{cut}");
+}
+
+#[test]
+fn threads_that_read_one_parquet_file_do_not_move_each_other() {
+    let bytes = table(Compression::SNAPPY, 300);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&bytes).unwrap();
+    let alone = ReadOptions { threads: Some(NonZeroUsize::MIN), ..ReadOptions::default() };
+    let memory = read_bytes("usage.parquet", Bytes::from(bytes), &alone).unwrap();
+    for threads in [2, 8] {
+        let options = ReadOptions { threads: NonZeroUsize::new(threads), ..ReadOptions::default() };
+        let usage = read(file.path(), &options).unwrap();
+        assert_eq!(usage.total, memory.total, "{threads} threads");
+        assert_eq!(usage.days, memory.days, "{threads} threads");
+    }
 }
 
 #[test]
@@ -366,7 +381,7 @@ fn bad_rows_of_one_line_stay_in_their_order_whatever_the_threads() {
     let row = "2026-11-01T00:00:00Z,m,1\n";
     let text = ["time,model,input_tokens\n", row, "zz\rab\n", row, "zy\raa\n"].concat();
     for threads in [1, 2] {
-        let threads = std::num::NonZeroUsize::new(threads);
+        let threads = NonZeroUsize::new(threads);
         let options = ReadOptions { most_refused: 0.9, block_bytes: 1, threads, ..ReadOptions::default() };
         let usage = read_bytes("f.csv", Bytes::from(text.clone()), &options).unwrap();
         let refused: Vec<_> =
