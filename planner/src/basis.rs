@@ -174,7 +174,11 @@ impl CostBasis {
                 })
                 .collect(),
             typed: product.costs.iter().enumerate().map(|(index, cost)| typed(index, cost)).collect(),
-            attempts_per_request: product.loads.as_ref().map(|loads| loads.own.in_all()),
+            attempts_per_request: product
+                .loads
+                .as_ref()
+                .filter(|_| !product.stages.is_empty() || product.longer.is_some())
+                .map(|loads| loads.own.in_all()),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     capacity::replicas_by_hour,
     owned::Owned,
     plan::{CostLine, Input, LineItem, OptionKind, Provenance},
-    product::{OnlyFor, Product, ProvisionedTable},
+    product::{CostEntry, OnlyFor, Product, ProvisionedTable},
     traffic::{HOURS, HOURS_PER_MONTH, Week, mean_rate},
     workflow::load::Load,
 };
@@ -84,6 +84,7 @@ impl CostModel<'_> {
     /// Every line of the bill of a month with `requests` requests.
     pub(crate) fn lines(&self, requests: f64) -> Vec<CostLine> {
         let (base, retries, from) = self.model_calls(requests);
+        let month = self.month(requests);
         LineItem::ALL
             .into_iter()
             .map(|line| {
@@ -92,16 +93,31 @@ impl CostModel<'_> {
                     LineItem::Retries if retries != Usd::ZERO => vec![(retries, self.retries_from(&from))],
                     _ => Vec::new(),
                 };
-                parts.extend(self.typed(line, requests));
+                parts.extend(
+                    self.typed(line)
+                        .map(|(index, entry)| (entry.usd(month.0, month.1), entry.provenance(index))),
+                );
                 let usd_per_month = rounded(parts.iter().map(|(usd, _)| *usd).sum());
                 CostLine { line, usd_per_month, from: joined(line, parts) }
             })
             .collect()
     }
 
-    /// The bill's total. Always the sum of its lines.
+    /// The bill's total: the sum of its lines, without saying where each comes from, since a plan totals thousands of volumes.
     pub(crate) fn total(&self, requests: f64) -> Usd {
-        self.lines(requests).iter().map(|line| line.usd_per_month).sum()
+        let (base, retries) = self.model_usd(requests);
+        let month = self.month(requests);
+        LineItem::ALL
+            .into_iter()
+            .map(|line| {
+                let calls = match line {
+                    LineItem::Inference => base,
+                    LineItem::Retries => retries,
+                    _ => Usd::ZERO,
+                };
+                rounded(self.typed(line).fold(calls, |sum, (_, entry)| sum + entry.usd(month.0, month.1)))
+            })
+            .sum()
     }
 
     /// Total over successful outcomes, for comparing options over volume; `None` where nothing succeeds.
@@ -153,21 +169,59 @@ impl CostModel<'_> {
         self.product.success.retries_per_request.get()
     }
 
-    /// Cost of first attempts, cost of retries, and where both come from. Retries take their share of all attempts.
-    pub(crate) fn model_calls(&self, requests: f64) -> (Usd, Usd, Provenance) {
-        let retries = self.retries();
+    /// Cost of first attempts and cost of retries. Retries take their share of all attempts.
+    fn model_usd(&self, requests: f64) -> (Usd, Usd) {
+        let split = |all: Usd, share: f64| {
+            let of_retries = all.times(decimal(share));
+            (all - of_retries, of_retries)
+        };
         match &self.supply {
-            Supply::SelfHost { capacity_from, owned: Some(owned), .. } => {
-                let Some(cost) = self.owned_cost(requests) else {
-                    return (Usd::ZERO, Usd::ZERO, typed_at("fleet.owned", None));
-                };
-                let of_retries = cost.usd_per_month.times(decimal(self.retries_of_all()));
-                (cost.usd_per_month - of_retries, of_retries, owned_from(&cost, owned, capacity_from))
+            Supply::SelfHost { owned: Some(_), .. } => {
+                let month = self.owned_cost(requests).map_or(Usd::ZERO, |cost| cost.usd_per_month);
+                split(month, self.retries_of_all())
             }
+            Supply::SelfHost { usd_per_hour, owned: None, .. } => {
+                let hours = self.replica_hours(requests).unwrap_or_default();
+                split(usd_per_hour.times(hours), self.retries_of_all())
+            }
+            Supply::Api { provisioned: Some(table), tokens_ratio, .. } => {
+                let units = self.units(table, requests, *tokens_ratio);
+                let all = table.usd_per_unit_hour.0.times(Decimal::from(units) * decimal(HOURS_PER_MONTH));
+                split(all, Load::retries_of_all(self.retried_units(table), self.retries()))
+            }
+            Supply::Api { price, tokens_ratio, provisioned: None, .. } => {
+                let bill = |lengths: &[SegmentTokens]| -> Usd {
+                    usages(lengths, requests, *tokens_ratio).map(|usage| api_cost(price, &usage).usd).sum()
+                };
+                let base = bill(&self.load.first);
+                let mut of_retries = base.times(decimal(self.retries()));
+                if !self.load.retried.is_empty() {
+                    of_retries += bill(&self.load.retried).times(decimal(1.0 + self.retries()));
+                }
+                (base, of_retries)
+            }
+        }
+    }
+
+    /// Units of provisioned throughput for the busiest minute.
+    fn units(&self, table: &ProvisionedTable, requests: f64, tokens_ratio: f64) -> u32 {
+        table.offer().cost(&self.peak_minute(requests, tokens_ratio), 0).map_or(0, |cost| cost.units)
+    }
+
+    /// Cost of first attempts, cost of retries, and where both come from.
+    pub(crate) fn model_calls(&self, requests: f64) -> (Usd, Usd, Provenance) {
+        let (base, of_retries) = self.model_usd(requests);
+        (base, of_retries, self.model_calls_from(requests))
+    }
+
+    fn model_calls_from(&self, requests: f64) -> Provenance {
+        match &self.supply {
+            Supply::SelfHost { capacity_from, owned: Some(owned), .. } => match self.owned_cost(requests) {
+                Some(cost) => owned_from(&cost, owned, capacity_from),
+                None => typed_at("fleet.owned", None),
+            },
             Supply::SelfHost { usd_per_hour, price_from, capacity_from, capacity, owned: None } => {
                 let hours = self.replica_hours(requests).unwrap_or_default();
-                let all = usd_per_hour.times(hours);
-                let of_retries = all.times(decimal(self.retries_of_all()));
                 let mut inputs = vec![
                     input("replica-hours a month", hours.round_dp(1), capacity_from.clone()),
                     input("USD per replica-hour", usd_per_hour.0.normalize(), price_from.clone()),
@@ -176,41 +230,29 @@ impl CostModel<'_> {
                 ];
                 inputs.extend(self.workflow_input());
                 let formula = "replica-hours a month x USD per replica-hour".to_owned();
-                let from = Provenance::Computed { formula, inputs };
-                (all - of_retries, of_retries, from)
+                Provenance::Computed { formula, inputs }
             }
-            Supply::Api { provisioned: Some(table), tokens_ratio, .. } => {
-                let units =
-                    table.offer().cost(&self.peak_minute(requests, *tokens_ratio), 0).map_or(0, |c| c.units);
-                let all = table.usd_per_unit_hour.0.times(Decimal::from(units) * decimal(HOURS_PER_MONTH));
-                let of_retries = all.times(decimal(Load::retries_of_all(self.retried_units(table), retries)));
-                let from = Provenance::Computed {
-                    formula: "units for the busiest minute x USD per unit-hour x hours of a month".to_owned(),
-                    inputs: vec![
-                        input("units", units, typed_at("api.provisioned", table.note.clone())),
-                        input(
-                            "USD per unit-hour",
-                            table.usd_per_unit_hour.0.0,
-                            typed_at("api.provisioned", table.note.clone()),
-                        ),
-                    ],
-                };
-                (all - of_retries, of_retries, from)
-            }
-            Supply::Api { price, tokens_ratio, as_of, provisioned: None } => {
-                let bill = |lengths: &[SegmentTokens]| -> Usd {
-                    usages(lengths, requests, *tokens_ratio).iter().map(|u| api_cost(price, u).usd).sum()
-                };
-                let base = bill(&self.load.first);
-                let mut of_retries = base.times(decimal(retries));
-                if !self.load.retried.is_empty() {
-                    of_retries += bill(&self.load.retried).times(decimal(1.0 + retries));
-                }
+            Supply::Api { provisioned: Some(table), tokens_ratio, .. } => Provenance::Computed {
+                formula: "units for the busiest minute x USD per unit-hour x hours of a month".to_owned(),
+                inputs: vec![
+                    input(
+                        "units",
+                        self.units(table, requests, *tokens_ratio),
+                        typed_at("api.provisioned", table.note.clone()),
+                    ),
+                    input(
+                        "USD per unit-hour",
+                        table.usd_per_unit_hour.0.0,
+                        typed_at("api.provisioned", table.note.clone()),
+                    ),
+                ],
+            },
+            Supply::Api { price, as_of, provisioned: None, .. } => {
                 let tokens_from = |path: &str| {
                     let solved = self.load.workflow.as_ref();
                     solved.map_or_else(|| typed_at(path, None), |solved| solved.from.clone())
                 };
-                let from = Provenance::Computed {
+                Provenance::Computed {
                     formula: "tokens of every segment x the model's price, by kind of token".to_owned(),
                     inputs: vec![
                         input(
@@ -229,8 +271,7 @@ impl CostModel<'_> {
                             api_provenance(price, *as_of),
                         ),
                     ],
-                };
-                (base, of_retries, from)
+                }
             }
         }
     }
@@ -284,10 +325,15 @@ impl CostModel<'_> {
         self.load.output_tokens()
     }
 
-    /// What the product file types for a line.
-    fn typed(&self, line: LineItem, requests: f64) -> Vec<(Usd, Provenance)> {
-        let failures = decimal(requests) * decimal(self.failing());
-        let applies = |only: Option<OnlyFor>| match (only, &self.supply) {
+    /// A month's requests and those of them that nobody resolves.
+    fn month(&self, requests: f64) -> (Decimal, Decimal) {
+        let requests = decimal(requests);
+        (requests, requests * decimal(self.failing()))
+    }
+
+    /// What the product file types for a line, each with its place.
+    fn typed(&self, line: LineItem) -> impl Iterator<Item = (usize, &CostEntry)> {
+        let applies = move |only: Option<OnlyFor>| match (only, &self.supply) {
             (None, _)
             | (Some(OnlyFor::SelfHost), Supply::SelfHost { .. })
             | (Some(OnlyFor::Api), Supply::Api { .. }) => true,
@@ -296,10 +342,7 @@ impl CostModel<'_> {
             }
         };
         let entries = self.product.costs.iter().enumerate();
-        entries
-            .filter(|(_, entry)| entry.line == line && applies(entry.only))
-            .map(|(index, entry)| (entry.usd(decimal(requests), failures), entry.provenance(index)))
-            .collect()
+        entries.filter(move |(_, entry)| entry.line == line && applies(entry.only))
     }
 
     fn retries_from(&self, base: &Provenance) -> Provenance {
@@ -336,20 +379,17 @@ impl CostModel<'_> {
 }
 
 /// A month's usage, one a length of call, since tiers are decided by a call's own length.
-fn usages(lengths: &[SegmentTokens], requests: f64, tokens_ratio: f64) -> Vec<Usage> {
-    lengths
-        .iter()
-        .map(|segment| {
-            let count = requests * segment.share;
-            let tokens = |mean: f64| whole(count * mean * tokens_ratio);
-            Usage {
-                requests: whole(count).max(1),
-                uncached_input_tokens: tokens(segment.input),
-                output_tokens: tokens(segment.output),
-                ..Usage::default()
-            }
-        })
-        .collect()
+fn usages(lengths: &[SegmentTokens], requests: f64, tokens_ratio: f64) -> impl Iterator<Item = Usage> {
+    lengths.iter().map(move |segment| {
+        let count = requests * segment.share;
+        let tokens = |mean: f64| whole(count * mean * tokens_ratio);
+        Usage {
+            requests: whole(count).max(1),
+            uncached_input_tokens: tokens(segment.input),
+            output_tokens: tokens(segment.output),
+            ..Usage::default()
+        }
+    })
 }
 
 /// The six lines of owning, each typed into the product file.

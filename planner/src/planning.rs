@@ -57,8 +57,8 @@ pub fn plan(
     let measured_shares = product.uncertain.with_measured(measurement);
     let product = measured_shares.as_ref().unwrap_or(product);
     let sheets = Sheets { prices, as_of: options.as_of, measurement };
-    let staged = if product.stages.is_empty() { None } else { Some(with_stages(product.clone(), &sheets)?) };
-    let product = staged.as_ref().unwrap_or(product);
+    let staged = with_stages(product.clone(), &sheets)?;
+    let product = &staged;
     if measurement.workload != product.workload() || measurement.slo != product.slo() {
         warnings.push(
             "the measurement was made for another workload or SLO than the product file's; measure again for exact figures"

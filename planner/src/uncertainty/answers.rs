@@ -1,5 +1,7 @@
 //! What the draws say: odds, budgets, break-even, tornado, flips, and what to measure next.
 
+use std::thread;
+
 use super::{
     by_volume::cost_by_volume,
     draws::{Cells, Drawn, cheapest, kernel_of, over_months},
@@ -17,6 +19,8 @@ use crate::{
 
 /// Draws whose break-even is looked for: each is a search of its own.
 const BREAK_EVEN_DRAWS: usize = 1_000;
+/// The same of a draft, which a whole plan soon replaces.
+const BREAK_EVEN_DRAWS_OF_A_DRAFT: usize = 250;
 /// Volumes looked at, a factor of ten apart, and points between.
 const DECADES: (i32, i32) = (3, 10);
 const PER_DECADE: i32 = 8;
@@ -32,6 +36,13 @@ pub(super) fn answers(
     seed: u64,
     left_out: Vec<String>,
 ) -> Uncertainty {
+    // Each of these looks at many kernels, and none needs another's answer.
+    let (break_even, cost_by_volume, (tornado, flips)) = thread::scope(|scope| {
+        let crossings = scope.spawn(|| break_even(setup, drawn, seed));
+        let volumes = scope.spawn(|| cost_by_volume(setup, drawn, seed));
+        let moved = (tornado(setup, cells), flips(setup, cells));
+        (joined(crossings), joined(volumes), moved)
+    });
     let odds = drawn.p_cheapest(0);
     let options = setup
         .kernel
@@ -62,13 +73,18 @@ pub(super) fn answers(
         inputs: setup.inputs.iter().map(input).collect(),
         options,
         cells: cell_odds(setup, cells, drawn),
-        break_even: break_even(setup, drawn, seed),
-        cost_by_volume: cost_by_volume(setup, drawn, seed),
-        tornado: tornado(setup, cells),
-        flips: flips(setup, cells),
+        break_even,
+        cost_by_volume,
+        tornado,
+        flips,
         measure_next: information(setup, cells, drawn),
         left_out,
     }
+}
+
+/// What a thread found; its panic goes on here.
+pub(super) fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn input(input: &super::inputs::Input) -> UncertainInput {
@@ -133,7 +149,8 @@ fn break_even(setup: &Setup<'_>, drawn: &Drawn, seed: u64) -> Option<BreakEvenSp
         .min_by(|a, b| a.1.total_cmp(&b.1))?;
     let api = setup.kernel.options.get(api)?.id.clone();
     let grid = volumes();
-    let count = drawn.count.min(BREAK_EVEN_DRAWS);
+    let most = if setup.is_draft() { BREAK_EVEN_DRAWS_OF_A_DRAFT } else { BREAK_EVEN_DRAWS };
+    let count = drawn.count.min(most);
     let (mut always, mut never) = (0_u32, 0_u32);
     let (mut at, mut busy) = (Vec::new(), Vec::new());
     for draw in 0..count {

@@ -147,6 +147,11 @@ impl<'a> Setup<'a> {
         }
     }
 
+    /// Whether the plan is one of fewer draws than its product asks for.
+    pub(crate) fn is_draft(&self) -> bool {
+        self.product.most_draws.is_some()
+    }
+
     /// Whether some input makes every draw read the product anew.
     pub(crate) fn rebuilds(&self) -> bool {
         self.inputs.iter().any(|input| input.number.is_none())

@@ -2,6 +2,8 @@
 //!
 //! It follows `cost` term by term and is never printed as a bill: a law in the tests holds both to 1e-9 of one another.
 
+use std::sync::Arc;
+
 use breakeven_hardware::{
     Service,
     api_limits::{PeakMinute, RateLimits},
@@ -64,10 +66,33 @@ pub struct OptionKernel {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Calls {
-    Hourly { hours: Vec<(f64, f64)>, fleet: FleetRule, usd_per_hour: f64, always: bool },
-    Owned { fleet: FleetRule, fixed: f64, per_server: f64, per_rate: f64, by_capacity: bool },
-    Tokens { ratio: f64, segments: Vec<SegmentPrice>, fee: f64 },
-    Units { ratio: f64, usd_per_unit_hour: f64, least: f64, step: f64, input_rate: f64, output_rate: f64 },
+    /// The hours are shared, since every draw has a kernel of its own.
+    Hourly {
+        hours: Arc<[(f64, f64)]>,
+        fleet: FleetRule,
+        usd_per_hour: f64,
+        always: bool,
+    },
+    Owned {
+        fleet: FleetRule,
+        fixed: f64,
+        per_server: f64,
+        per_rate: f64,
+        by_capacity: bool,
+    },
+    Tokens {
+        ratio: f64,
+        segments: Vec<SegmentPrice>,
+        fee: f64,
+    },
+    Units {
+        ratio: f64,
+        usd_per_unit_hour: f64,
+        least: f64,
+        step: f64,
+        input_rate: f64,
+        output_rate: f64,
+    },
 }
 
 /// What a fleet must survive, as `purchase::fleet_hours` has it.
@@ -325,7 +350,7 @@ fn calls(model: &CostModel<'_>) -> Option<Calls> {
                 Term::CapacityBlock | Term::Reserved1y | Term::Reserved3y | Term::Owned => true,
             };
             Some(Calls::Hourly {
-                hours,
+                hours: hours.into(),
                 fleet: rule(capacity.per_second()),
                 usd_per_hour: usd_per_hour.to_f64(),
                 always,

@@ -86,7 +86,7 @@ fn solved(workflow: &Workflow, kind: OnlyFor) -> Result<Expected, Refused> {
     Ok(expected)
 }
 
-/// The product with its stages in its costs and its load; as it is without stages.
+/// The product with its stages in its costs, and with its load.
 ///
 /// # Errors
 /// A model that no price sheet has, or a stage whose figures multiply to more than can be counted.
@@ -95,9 +95,11 @@ pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<P
         return Ok(product);
     }
     if product.stages.is_empty() {
-        if let Some(longer) = product.longer {
-            product.loads = Some(Loads::plain(&product.workload()).longer(longer, sheets.measurement));
-        }
+        let plain = Loads::plain(&product.workload());
+        product.loads = Some(match product.longer {
+            Some(longer) => plain.longer(longer, sheets.measurement),
+            None => plain,
+        });
         return Ok(product);
     }
     let workload = product.workload();
