@@ -1,4 +1,4 @@
-//! The FOCUS rows against the rules of the specification's own column pages, version 1.2.
+//! The FOCUS rows against the rules of the specification's own data model, version 1.4.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
 
@@ -44,7 +44,7 @@ fn forecast(months: &str) -> (Plan, Vec<String>, Vec<Row>) {
 
 /// `column, feature_level, nullable, type, allowed_values` of the specification.
 fn rules() -> Vec<Row> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/focus-1.2-columns.csv");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/focus-1.4-columns.csv");
     csv::Reader::from_path(path).unwrap().deserialize().map(Result::unwrap).collect()
 }
 
@@ -110,6 +110,18 @@ fn rows_keep_the_rules_between_columns() {
         assert_eq!((row["ChargeClass"].as_str(), row["ChargeCategory"].as_str()), ("", "Usage"));
         assert!(!row["PricingQuantity"].is_empty() && !row["PricingUnit"].is_empty());
         assert_eq!(row["BillingCurrency"], "USD");
+        // HostProviderName: never null, "Not Applicable" where nothing is deployed.
+        let people = [
+            "support",
+            "compliance",
+            "engineering",
+            "operational debt",
+            "switching costs",
+            "cost of latency",
+        ];
+        let hosted = !people.contains(&row["x_CostLine"].as_str());
+        let host = if hosted { row["ServiceProviderName"].as_str() } else { "Not Applicable" };
+        assert_eq!(row["HostProviderName"], host, "{}", row["x_CostLine"]);
         // Ends are exclusive and after their starts; charges lie in their billing period.
         assert!(row["ChargePeriodStart"] < row["ChargePeriodEnd"]);
         assert!(
