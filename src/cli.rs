@@ -371,7 +371,7 @@ pub(crate) struct ReportArguments {
     /// Also write a workbook with live formulas: change a cell of its assumptions and the totals follow
     #[arg(long)]
     pub(crate) xlsx: Option<PathBuf>,
-    /// Also write a forecast of months, options and lines as CSV in the FinOps FOCUS format, version 1.2
+    /// Also write a forecast of months, options and lines as CSV in the FinOps FOCUS format, version 1.4
     #[arg(long)]
     pub(crate) focus: Option<PathBuf>,
     /// Months of that forecast
