@@ -11,6 +11,8 @@ use crate::html::HtmlError;
 /// Nothing measured or billed is larger; what is, would only break the axes.
 pub(super) const LARGEST: f64 = 1e18;
 const WIDTH: u32 = 760;
+/// A generous width of a letter of a label, pixels.
+const LETTER: i32 = 10;
 
 /// What a chart shows, the scales of its axes apart.
 pub(super) struct Frame<'a> {
@@ -198,11 +200,22 @@ where
             chart.draw_series(std::iter::once(band)).map_err(|error| error.to_string())?;
         }
     }
-    for (index, (at, text)) in frame.marks.iter().enumerate() {
+    // Where the last label of each row ends, in pixels: a label goes into the first row that has room.
+    let mut rows: Vec<i32> = Vec::new();
+    let mut marks: Vec<_> = frame.marks.iter().collect();
+    marks.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (at, text) in marks {
         let line = [(*at, up.start), (*at, up.end)];
         chart.draw_series(LineSeries::new(line, BLACK.mix(0.45))).map_err(|error| error.to_string())?;
-        // Neighbouring labels step down so that close marks do not overprint.
-        let drop = 4 + 18 * i32::try_from(index % 6).unwrap_or(0);
+        let (begin, _) = chart.backend_coord(&(*at, up.end));
+        let end = begin + 5 + LETTER * i32::try_from(text.chars().count()).unwrap_or(0);
+        let row = rows.iter().position(|last| *last < begin).unwrap_or(rows.len());
+        if let Some(last) = rows.get_mut(row) {
+            *last = end;
+        } else {
+            rows.push(end);
+        }
+        let drop = 4 + 18 * i32::try_from(row).unwrap_or(0);
         let label = EmptyElement::at((*at, up.end)) + Text::new(text.clone(), (5, drop), ("sans-serif", 17));
         chart.draw_series(std::iter::once(label)).map_err(|error| error.to_string())?;
     }
@@ -210,8 +223,12 @@ where
         let line = [(across.start, *at), (across.end, *at)];
         let dashed = DashedLineSeries::new(line, 8, 5, BLACK.mix(0.8).stroke_width(2));
         chart.draw_series(dashed).map_err(|error| error.to_string())?;
+        // On the side of the line that has fewer points.
+        let points = || frame.series.iter().flat_map(|one| one.points.iter());
+        let beneath = points().filter(|point| point.1 > *at).count() * 2 > points().count();
+        let drop = if beneath { 4 } else { -19 };
         let label =
-            EmptyElement::at((across.start, *at)) + Text::new(text.clone(), (6, -19), ("sans-serif", 17));
+            EmptyElement::at((across.start, *at)) + Text::new(text.clone(), (6, drop), ("sans-serif", 17));
         chart.draw_series(std::iter::once(label)).map_err(|error| error.to_string())?;
     }
     for (one, color) in frame.series.iter().zip(SERIES) {
