@@ -8,7 +8,9 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use breakeven_hardware::PriceBook;
 use breakeven_measurement::{Measurement, file};
-use breakeven_planner::{Plan, PlanOptions, Product, plan as make_plan};
+use breakeven_planner::{
+    MeasuredMachine, Plan, PlanOptions, Product, plan_on, product::machine::MachineTable,
+};
 
 use crate::{
     cli::{PlanArguments, Planning},
@@ -21,7 +23,8 @@ pub(crate) fn plan(arguments: &PlanArguments) -> Result<Answer> {
     let prices = read_prices(&arguments.planning.sheets)?;
     let measurement = file::read(&arguments.measurement)?;
     refuse_shard(&measurement, &arguments.measurement)?;
-    let plan = make(&product, &measurement, &prices, &arguments.planning, &arguments.out)?;
+    let machines = read_machines(&product, &arguments.product)?;
+    let plan = make(&product, &measurement, &machines, &prices, &arguments.planning, &arguments.out)?;
     console::print(&report::terminal(&plan))?;
     console::note(&format!("Written to {}", arguments.out.display()));
     Ok(answer(&plan))
@@ -46,6 +49,20 @@ pub(crate) fn read_product(path: &Path) -> Result<Product> {
     Ok(Product::parse(&text, &path.display().to_string())?)
 }
 
+/// The measurements of the product file's `[[machine]]`s, by name.
+pub(crate) fn read_machines(product: &Product, path: &Path) -> Result<Vec<(String, Measurement)>> {
+    let beside = path.parent().unwrap_or(Path::new("."));
+    let read = |machine: &MachineTable| {
+        let name = machine.name.as_str();
+        let path = beside.join(&machine.measurement);
+        let measurement = file::read(&path)
+            .with_context(|| format!("[[machine]] `{name}`: expected a measurement made on it"))?;
+        refuse_shard(&measurement, &path)?;
+        Ok((name.to_owned(), measurement))
+    };
+    product.machines.iter().map(read).collect()
+}
+
 /// The built-in prices with the user's own sheets laid over them.
 pub(crate) fn read_prices(sheets: &[PathBuf]) -> Result<PriceBook> {
     let mut book = PriceBook::built_in()?;
@@ -66,6 +83,7 @@ pub(crate) fn today() -> jiff::civil::Date {
 pub(crate) fn make(
     product: &Product,
     measurement: &Measurement,
+    machines: &[(String, Measurement)],
     prices: &PriceBook,
     arguments: &Planning,
     out: &Path,
@@ -75,7 +93,9 @@ pub(crate) fn make(
         allow_invalid: arguments.allow_invalid,
         version: env!("CARGO_PKG_VERSION"),
     };
-    let plan = make_plan(product, measurement, prices, &options)?;
+    let machines: Vec<MeasuredMachine<'_>> =
+        machines.iter().map(|(name, measurement)| MeasuredMachine { name, measurement }).collect();
+    let plan = plan_on(product, measurement, &machines, prices, &options)?;
     let json = serde_json::to_vec_pretty(&plan).context("cannot encode the plan")?;
     file::write_atomically(out, &json)?;
     Ok(plan)

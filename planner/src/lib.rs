@@ -14,6 +14,7 @@
 //! | `imported` | the capacity from another harness's percentiles |
 //! | [`scenario`] | scenarios crossed with stresses |
 //! | [`horizon`] | the months ahead: growth, prices, present value, payback |
+//! | [`machines`] | every measured machine under every term, and the cheapest of them |
 //! | [`levers`] | switches of the product file, ranked by what they save |
 //! | [`uncertainty`] | numbers as distributions, and how sure the answer is |
 //! | [`allocation`] | who pays |
@@ -49,6 +50,7 @@ pub mod fleet;
 pub mod horizon;
 mod imported;
 pub mod levers;
+pub mod machines;
 mod owned;
 pub mod plan;
 pub mod planning;
@@ -65,6 +67,7 @@ pub mod workflow;
 
 pub use breakeven_measurement::{step_fit, step_model};
 pub use capacity::PlanError;
+pub use machines::MeasuredMachine;
 pub use plan::Plan;
-pub use planning::{PlanOptions, SELF_HOST, plan};
+pub use planning::{PlanOptions, SELF_HOST, plan, plan_on};
 pub use product::{Product, ProductError};

@@ -13,7 +13,11 @@ use crate::{
     cost::{CostModel, Supply, decimal, input, typed_at},
     cost_models::{ApiModel, api_models, own_model},
     decision::{Contest, decide},
-    fleet,
+    fleet::{
+        self,
+        options::{Bought, bought},
+    },
+    machines::{self, Chosen, MeasuredMachine},
     plan::{
         BreakEven, BreakEvenOutcome, CostPoint, FORMAT, Fleet, LineItem, OptionKind, OptionPlan, Plan,
         Provenance, ReplicaCapacity, TrafficSummary,
@@ -42,18 +46,43 @@ pub struct PlanOptions<'a> {
 /// Option id of our own replicas.
 pub const SELF_HOST: &str = "self_host";
 
-/// Plans a product.
+/// Plans a product on one measured machine.
 ///
 /// # Errors
-/// Where the measurement may not be planned on, or a number leaves the range of its type. An option that cannot be had is
-/// part of the plan, with its reason.
+/// As [`plan_on`].
 pub fn plan(
     product: &Product,
     measurement: &Measurement,
     prices: &PriceBook,
     options: &PlanOptions<'_>,
 ) -> Result<Plan, PlanError> {
+    plan_on(product, measurement, &[], prices, options)
+}
+
+/// Plans a product on the cheapest of its measured machines: that of `[fleet]`, under its term and its other terms, and every
+/// `[[machine]]` that a measurement is given for. `measurement` is that of `[fleet]`.
+///
+/// # Errors
+/// Where the measurement may not be planned on, or a number leaves the range of its type. An option that cannot be had is
+/// part of the plan, with its reason.
+pub fn plan_on(
+    product: &Product,
+    measurement: &Measurement,
+    machines: &[MeasuredMachine<'_>],
+    prices: &PriceBook,
+    options: &PlanOptions<'_>,
+) -> Result<Plan, PlanError> {
+    let chosen = machines::chosen(product, measurement, machines, prices, options);
+    plan_chosen(chosen, prices, options)
+}
+
+fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>) -> Result<Plan, PlanError> {
+    let Chosen { product, measurement, name, beside, types, notes } = chosen;
+    let product = product.as_ref();
     let mut warnings = check(measurement, options.allow_invalid)?;
+    // What is said of the chosen machine's own measurement stands there already.
+    let said = machines::of_run(measurement);
+    warnings.extend(notes.into_iter().filter(|note| !note.starts_with(&said)));
     let measured_shares = product.uncertain.with_measured(measurement);
     let product = measured_shares.as_ref().unwrap_or(product);
     let sheets = Sheets { prices, as_of: options.as_of, measurement };
@@ -87,9 +116,13 @@ pub fn plan(
     let apis = api_models(product, &week, &loads.api, prices, options.as_of);
 
     let mut plans = vec![match &own {
-        Ok(model) => option_plan(SELF_HOST, &own_name(measurement), model, requests, capacity.as_ref()),
-        Err(reason) => infeasible(SELF_HOST, &own_name(measurement), reason, product),
+        Ok(model) => option_plan(SELF_HOST, &name, model, requests, capacity.as_ref()),
+        Err(reason) => infeasible(SELF_HOST, &name, reason, product),
     }];
+    plans.extend(beside);
+    if let Ok(own) = &own {
+        plans.extend(machines::mix::option(&types, own, &own_name(measurement), requests));
+    }
     for (id, name, model) in &apis {
         plans.push(match model {
             Ok(model) => option_plan(id, name, model, requests, None),
@@ -123,15 +156,14 @@ pub fn plan(
                            overflows is not known";
                 found.plan.notes.push(why.to_owned());
             }
-            let name = own_name(measurement);
             if let Some(mix) = found.machines.as_ref().filter(|_| product.fleet.purchase.is_some()) {
                 let named = (fleet::options::MIX.to_owned(), format!("{name}, cheapest mix of terms"));
-                plans.push(fleet::options::bought(named, own, mix, None, requests));
+                plans.push(bought(named, own, Bought::of(mix), None, requests));
             }
             if let (Some(hybrid), Some((api, model))) = (&found.hybrid, cheapest) {
                 let named =
                     (format!("{}{api}", fleet::options::HYBRID), format!("{name} + {api} for the peaks"));
-                plans.push(fleet::options::bought(named, own, hybrid, Some(model.success), requests));
+                plans.push(bought(named, own, Bought::of(hybrid), Some(model.success), requests));
             }
             Some(found.plan)
         }
@@ -260,7 +292,7 @@ pub(crate) fn own_name(measurement: &Measurement) -> String {
     format!("self-host {model}")
 }
 
-fn option_plan(
+pub(crate) fn option_plan(
     id: &str,
     name: &str,
     model: &CostModel<'_>,
@@ -313,7 +345,7 @@ fn option_plan(
 }
 
 /// An option that cannot be had: named with its reason, costed at nothing.
-fn infeasible(id: &str, name: &str, reason: &str, product: &Product) -> OptionPlan {
+pub(crate) fn infeasible(id: &str, name: &str, reason: &str, product: &Product) -> OptionPlan {
     let none = typed_at("(none)", Some(reason.to_owned()));
     let lines = LineItem::ALL
         .into_iter()
@@ -347,7 +379,7 @@ fn infeasible(id: &str, name: &str, reason: &str, product: &Product) -> OptionPl
     }
 }
 
-fn sort_key(option: &OptionPlan) -> f64 {
+pub(crate) fn sort_key(option: &OptionPlan) -> f64 {
     match (&option.infeasible, option.usd_per_successful_outcome) {
         (None, Some(price)) => price.to_f64(),
         _ => f64::INFINITY,

@@ -41,7 +41,7 @@ fn fifty_random_purchases_cost_what_scipy_s_cost() {
                 hourly_usd_per_hour: t.hourly,
             })
             .collect();
-        let mix = cheapest_mix(&case.demand, &types, case.overflow_usd_per_request).unwrap();
+        let mix = cheapest_mix(&case.demand, &types, case.overflow_usd_per_request, 0.0).unwrap();
         assert!(
             (mix.usd - case.usd).abs() < 1e-6 * case.usd.max(1.0),
             "case {number}: {} for {}",
@@ -68,5 +68,5 @@ fn demand_that_nothing_serves_is_refused() {
         always_usd_per_hour: None,
         hourly_usd_per_hour: None,
     };
-    assert_eq!(cheapest_mix(&[1.0], &[none], None), Err(PurchaseError::NoOffer));
+    assert_eq!(cheapest_mix(&[1.0], &[none], None, 0.0), Err(PurchaseError::NoOffer));
 }

@@ -18,23 +18,43 @@ pub(crate) const MIX: &str = "self_host_mix";
 /// Beginning of the option id of our own replicas with overflow to an API.
 pub(crate) const HYBRID: &str = "hybrid:";
 
+/// Machines, and what overflows, bought in another way than by the term of `[fleet]`.
+pub(crate) struct Bought {
+    pub(crate) usd_per_month: Usd,
+    pub(crate) overflow_requests_per_month: f64,
+    pub(crate) kind: OptionKind,
+    pub(crate) from: Provenance,
+}
+
+impl Bought {
+    pub(crate) fn of(purchase: &PurchasePlan) -> Self {
+        let from = layers_from(purchase);
+        Self {
+            usd_per_month: purchase.usd_per_month,
+            overflow_requests_per_month: purchase.overflow_requests_per_month,
+            kind: kind(purchase, &from),
+            from,
+        }
+    }
+}
+
 /// Our own option with its machines bought otherwise. `api_success` is the API's share of successes, where requests overflow.
 pub(crate) fn bought(
     (id, name): (String, String),
     own: &CostModel<'_>,
-    purchase: &PurchasePlan,
+    purchase: Bought,
     api_success: Option<Fraction>,
     requests: f64,
 ) -> OptionPlan {
-    let over = (purchase.overflow_requests_per_month / requests).clamp(0.0, 1.0);
+    let Bought { usd_per_month: model_calls, overflow_requests_per_month, kind, from } = purchase;
+    let over = (overflow_requests_per_month / requests).clamp(0.0, 1.0);
     let of_api = api_success.unwrap_or(own.success);
     let success =
         Fraction::new(own.success.get() * (1.0 - over) + of_api.get() * over).unwrap_or(own.success);
     let model = CostModel { success, ..own.clone() };
     let (base, base_retries, _) = model.model_calls(requests);
-    let new_retries = purchase.usd_per_month.times(decimal(model.retries_of_all()));
-    let new_base = purchase.usd_per_month - new_retries;
-    let from = layers_from(purchase);
+    let new_retries = model_calls.times(decimal(model.retries_of_all()));
+    let new_base = model_calls - new_retries;
     let mut lines = model.lines(requests);
     for line in &mut lines {
         let rest = match line.line {
@@ -63,12 +83,11 @@ pub(crate) fn bought(
         };
     }
     let usd_per_month: Usd = lines.iter().map(|l| l.usd_per_month).sum();
-    let model_calls = purchase.usd_per_month;
     let output_tokens = decimal(requests * model.mean_output_tokens());
     let mut option = OptionPlan {
         id,
         name,
-        kind: kind(purchase, &from),
+        kind,
         infeasible: None,
         usd_per_month,
         usd_per_request: usd_per_month.per(decimal(requests)).unwrap_or(Usd::ZERO),

@@ -6,6 +6,7 @@ pub mod decision_tables;
 mod error;
 pub mod latency;
 pub mod lever;
+pub mod machine;
 mod session;
 pub mod stack;
 pub mod stage;
@@ -46,6 +47,9 @@ pub struct Product {
     /// How we would run it.
     #[serde(default)]
     pub fleet: FleetPolicy,
+    /// Other machines that were measured, to compare with the one of `[fleet]`.
+    #[serde(rename = "machine", default, deserialize_with = "machine::machines")]
+    pub machines: Vec<machine::MachineTable>,
     /// Managed APIs to compare with.
     #[serde(rename = "api", default)]
     pub apis: Vec<ApiChoice>,
@@ -216,6 +220,10 @@ pub struct FleetPolicy {
     #[serde(deserialize_with = "term")]
     #[schemars(with = "String")]
     pub term: Term,
+    /// Other ways to pay for the same machines, each an option of the plan; their prices are the sheet's, or those of `[fleet.purchase]`.
+    #[serde(deserialize_with = "machine::terms")]
+    #[schemars(with = "Vec<String>")]
+    pub other_terms: Vec<Term>,
     /// Instance of the price sheet that is like the measured machine.
     pub instance: Option<String>,
     /// Hourly price where no sheet has one.
@@ -238,6 +246,7 @@ impl Default for FleetPolicy {
             replicas_lost: 1,
             scale_up_lag: TextDuration(std::time::Duration::from_secs(300)),
             term: Term::OnDemand,
+            other_terms: Vec::new(),
             instance: None,
             usd_per_hour: None,
             usd_per_hour_note: None,
@@ -344,6 +353,9 @@ impl Product {
         let entries =
             crate::stack::entries(&product.stack).map_err(|e| ProductError::of_stack(&e, text, file))?;
         product.costs.extend(entries);
+        if !product.machines.is_empty() || !product.fleet.other_terms.is_empty() {
+            product.uncertain.keep(text);
+        }
         if !product.levers.is_empty() {
             product.uncertain.keep(text);
             crate::levers::check(&product, text, file)?;

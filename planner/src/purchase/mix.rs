@@ -3,7 +3,10 @@
 //! Minimise Σ hours·always price·a(k) + Σ hours(h)·hourly price·x(k, h) + Σ hours(h)·overflow price·o(h), such that
 //! Σ capacity(k)·(a(k) + x(k, h)) + o(h) ≥ demand(h); a and x whole, o not. Hours of equal demand are one hour of more weight.
 
-use good_lp::{Expression, Solution, SolverModel, Variable, constraint, default_solver, variable, variables};
+use good_lp::{
+    Expression, Solution, SolverModel, Variable, WithMipGap as _, constraint, default_solver, variable,
+    variables,
+};
 
 use super::{PurchaseError, price, require};
 
@@ -33,7 +36,8 @@ pub struct Mix {
     pub usd: f64,
 }
 
-/// The cheapest mix for `demand_per_second` of each hour. `overflow_usd_per_request` is the API's price.
+/// The cheapest mix for `demand_per_second` of each hour. `overflow_usd_per_request` is the API's price. A mix that costs at most `gap`
+/// more than the cheapest, as a share, is good enough; 0 for none: fleets of hundreds have very many mixes of nearly the same cost.
 ///
 /// # Errors
 /// Where nothing on offer serves the demand, a number is out of its range, or the solver fails.
@@ -41,6 +45,7 @@ pub fn cheapest_mix(
     demand_per_second: &[f64],
     types: &[MachineType],
     overflow_usd_per_request: Option<f64>,
+    gap: f32,
 ) -> Result<Mix, PurchaseError> {
     check(demand_per_second, types, overflow_usd_per_request)?;
     let hours = demand_per_second.len() as f64;
@@ -81,7 +86,11 @@ pub fn cheapest_mix(
         });
         at_level.push((*demand, hourly, overflow));
     }
-    let mut model = problem.minimise(cost.clone()).using(default_solver);
+    let mut model = problem
+        .minimise(cost.clone())
+        .using(default_solver)
+        .with_mip_gap(gap)
+        .map_err(|error| PurchaseError::Solver(format!("{error:?}")))?;
     for (demand, hourly, overflow) in &at_level {
         let mut carried = Expression::from(0.0);
         for ((machine, a), x) in types.iter().zip(&always).zip(hourly) {

@@ -253,7 +253,12 @@ impl Uncertain {
         Ok(product)
     }
 
-    /// Keeps the text of a file without distributions, whose levers change it.
+    /// The file's text; empty of a file without distributions, levers and other machines.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Keeps the text of a file without distributions, whose levers or machines change it.
     pub(crate) fn keep(&mut self, text: &str) {
         text.clone_into(&mut self.text);
     }
@@ -271,8 +276,12 @@ impl Uncertain {
         Self { on, ..self.clone() }.product_at(&[])
     }
 
-    /// Whether the number of a distribution is in use: that of a lever only where the lever is on.
+    /// Whether the number of a distribution is in use: that of a lever only where the lever is on, and that of another machine never,
+    /// since the file on that machine has it in its `[fleet]`.
     pub(crate) fn counts(&self, slot: &Slot) -> bool {
+        if slot.path.starts_with("machine[") {
+            return false;
+        }
         let index = slot.path.strip_prefix("lever[").and_then(|rest| rest.split_once(']')?.0.parse().ok());
         index.is_none_or(|index| crate::levers::is_on(self.on, index))
     }

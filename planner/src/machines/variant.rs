@@ -1,0 +1,70 @@
+//! The product file on another machine, or on the same one paid otherwise: its `[fleet]` changed, all else as it is.
+//!
+//! The text is changed and parsed again, so that numbers typed as distributions stay distributions and draws read the same file.
+
+use breakeven_hardware::sheet::Term;
+use toml_edit::{DocumentMut, Item, Table, value};
+
+use crate::product::Product;
+
+/// Keys of `[fleet]` that belong to one machine.
+const OF_A_MACHINE: [&str; 4] = ["instance", "usd_per_hour", "usd_per_hour_note", "owned"];
+
+/// The product on its `machine`-th `[[machine]]`, or on its own for `None`, under a term.
+///
+/// # Errors
+/// Where the changed file is none that may be planned on.
+pub(super) fn on(product: &Product, machine: Option<usize>, term: Term) -> Result<Product, String> {
+    let mut file: DocumentMut =
+        product.uncertain.text().parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
+    let other = machine.and_then(|index| other(&file, index));
+    if let Some(share) = other.as_ref().and_then(|other| other.get("success_probability")).cloned()
+        && let Some(success) = file.get_mut("success").and_then(Item::as_table_like_mut)
+    {
+        success.insert("probability", share);
+    }
+    let fleet = file.entry("fleet").or_insert_with(|| Item::Table(Table::new()));
+    let fleet = fleet.as_table_like_mut().ok_or("expected a table at `fleet`")?;
+    if let Some(other) = other {
+        for key in OF_A_MACHINE {
+            fleet.remove(key);
+            if let Some(item) = other.get(key) {
+                fleet.insert(key, item.clone());
+            }
+        }
+        if let Some(purchase) = fleet.get_mut("purchase").and_then(Item::as_table_like_mut) {
+            // Typed prices are those of the machine of `[fleet]`.
+            for key in ["on_demand", "spot", "reserved_1y", "reserved_3y"] {
+                purchase.remove(&format!("{key}_usd_per_hour"));
+            }
+        }
+    } else if product.fleet.term != term {
+        fleet.remove("usd_per_hour");
+        fleet.remove("usd_per_hour_note");
+        let key = format!("{}_usd_per_hour", term.name().replace('-', "_"));
+        let typed = fleet.get("purchase").and_then(|purchase| purchase.get(&key)).cloned();
+        if let Some(typed) = typed {
+            fleet.insert("usd_per_hour", typed);
+            fleet.insert("usd_per_hour_note", value(format!("fleet.purchase.{key}")));
+        }
+    }
+    if term != Term::Owned {
+        fleet.remove("owned");
+    }
+    fleet.insert("term", value(term.name()));
+    let mut changed = Product::parse(&file.to_string(), "product file").map_err(|error| error.to_string())?;
+    changed.most_draws = product.most_draws;
+    changed.machines.clear();
+    changed.fleet.other_terms.clear();
+    Ok(changed)
+}
+
+/// The table of a machine.
+fn other(file: &DocumentMut, index: usize) -> Option<Table> {
+    match file.get("machine")? {
+        Item::ArrayOfTables(tables) => tables.get(index).cloned(),
+        list => {
+            list.as_array()?.get(index)?.as_inline_table().cloned().map(toml_edit::InlineTable::into_table)
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Several measured machines under several terms: the cheapest is the plan's own, the others stand beside it with the bills that
+//! planning each by itself gives.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+
+mod support;
+
+use breakeven_hardware::PriceBook;
+use breakeven_measurement::{Fraction, Measurement};
+use breakeven_planner::{
+    MeasuredMachine, Plan, PlanOptions, Product, SELF_HOST, plan::OptionKind, plan::OptionPlan, plan_on,
+};
+use jiff::civil::date;
+use support::{measurement, product};
+
+/// One request a second.
+const REQUESTS: f64 = 2_629_800.0;
+const MONTH: f64 = 730.5;
+
+fn options() -> PlanOptions<'static> {
+    PlanOptions { as_of: date(2026, 11, 23), allow_invalid: false, version: "0.0.0" }
+}
+
+fn planned(product: &Product, own: f64, machines: &[(&str, f64)]) -> Plan {
+    let measured: Vec<(&str, Measurement)> =
+        machines.iter().map(|(name, capacity)| (*name, of_run(product, *capacity, name))).collect();
+    let machines: Vec<MeasuredMachine<'_>> =
+        measured.iter().map(|(name, measurement)| MeasuredMachine { name, measurement }).collect();
+    let prices = PriceBook::built_in().unwrap();
+    plan_on(product, &measurement(product, own), &machines, &prices, &options()).unwrap()
+}
+
+fn of_run(product: &Product, capacity: f64, run: &str) -> Measurement {
+    Measurement { run_id: run.to_owned(), ..measurement(product, capacity) }
+}
+
+fn option<'a>(plan: &'a Plan, id: &str) -> &'a OptionPlan {
+    let ids: Vec<&str> = plan.options.iter().map(|option| option.id.as_str()).collect();
+    plan.options.iter().find(|option| option.id == id).unwrap_or_else(|| panic!("{id} among {ids:?}"))
+}
+
+fn close(found: &OptionPlan, by_hand: f64) {
+    let usd = found.usd_per_month.to_f64();
+    assert!((usd - by_hand).abs() < 1e-6 * by_hand, "{}: {usd}, by hand {by_hand}", found.id);
+}
+
+const FLEET: &str =
+    "[success]\nprobability = 0.9\n[fleet]\nreplicas_lost = 0\nusd_per_hour = 0.5\nscale_up_lag = \"1 s\"\n";
+
+#[test]
+fn the_cheapest_machine_is_the_plans_own_and_the_other_stands_beside_it() {
+    let file = |usd: f64| {
+        let machine =
+            format!("[[machine]]\nname = \"fast\"\nmeasurement = \"fast.json\"\nusd_per_hour = {usd}\n");
+        product(REQUESTS, &format!("{FLEET}{machine}"))
+    };
+    // 3 replicas of 0.4 requests a second at 0.50, or one of 1.25 at 0.90.
+    let plan = planned(&file(0.9), 0.4, &[("fast", 1.25)]);
+    close(option(&plan, SELF_HOST), 0.9 * MONTH);
+    close(option(&plan, "self_host:fleet:on-demand"), 3.0 * 0.5 * MONTH);
+    assert_eq!(option(&plan, SELF_HOST).name, "self-host the model on fast, on-demand");
+    assert_eq!(plan.measured.run_id, "fast");
+    assert_eq!(plan.decision.choice.as_deref(), Some(SELF_HOST));
+    // Dearer than three of the others.
+    let plan = planned(&file(1.6), 0.4, &[("fast", 1.25)]);
+    close(option(&plan, SELF_HOST), 3.0 * 0.5 * MONTH);
+    close(option(&plan, "self_host:fast:on-demand"), 1.6 * MONTH);
+    assert_eq!(plan.measured.run_id, "run-test");
+    let drawn = plan.uncertainty.as_ref().unwrap();
+    assert!(drawn.left_out.iter().any(|why| why.contains("fast, on-demand")), "{:?}", drawn.left_out);
+}
+
+#[test]
+fn other_terms_of_the_same_machine_are_options() {
+    let text = "[success]\nprobability = 0.9\n[fleet]\nreplicas_lost = 0\nusd_per_hour = 0.5\nscale_up_lag = \"1 s\"\n\
+        other_terms = [\"reserved_1y\", \"reserved_3y\"]\n[fleet.purchase]\nreserved_1y_usd_per_hour = 0.3\n";
+    let plan = planned(&product(REQUESTS, text), 0.4, &[]);
+    close(option(&plan, SELF_HOST), 3.0 * 0.3 * MONTH);
+    close(option(&plan, "self_host:fleet:on-demand"), 3.0 * 0.5 * MONTH);
+    // No price of three years is known.
+    let none = option(&plan, "self_host:fleet:reserved-3y");
+    assert!(none.infeasible.as_ref().unwrap().contains("no price for the machine"), "{:?}", none.infeasible);
+    assert!(option(&plan, SELF_HOST).name.ends_with("reserved-1y"));
+}
+
+#[test]
+fn a_bill_beside_is_the_one_that_planning_the_machine_by_itself_gives() {
+    let worked = include_str!("fixtures/worked-stages.toml");
+    let head = |fleet: &str| {
+        format!(
+            "[success]\nprobability = 0.8\n[fleet]\nreplicas_lost = 1\n{fleet}[[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-nano\"\n{worked}"
+        )
+    };
+    let machine = "[[machine]]\nname = \"other\"\nmeasurement = \"m.json\"\nusd_per_hour = { low = 3, likely = 4, high = 5 }\nsuccess_probability = 0.7\n";
+    let own = "usd_per_hour = 0.5\n";
+    let beside = planned(&product(REQUESTS, &(head(own) + machine)), 0.4, &[("other", 0.7)]);
+    let other = "usd_per_hour = { low = 3, likely = 4, high = 5 }\n";
+    let file = head(other).replace("probability = 0.8\n[fleet]", "probability = 0.7\n[fleet]");
+    let alone = planned(&product(REQUESTS, &file), 0.7, &[]);
+    let (beside_it, by_itself) = (option(&beside, "self_host:other:on-demand"), option(&alone, SELF_HOST));
+    assert_eq!(beside_it.usd_per_month, by_itself.usd_per_month);
+    assert_eq!(beside_it.success_probability, by_itself.success_probability);
+    assert_eq!(beside_it.usd_per_month_interval, by_itself.usd_per_month_interval);
+    let usd = |option: &OptionPlan| option.lines.iter().map(|line| line.usd_per_month).collect::<Vec<_>>();
+    assert_eq!(usd(beside_it), usd(by_itself));
+    // The machine's own distribution is drawn only where the plan stands on that machine.
+    let paths = |plan: &Plan| {
+        plan.uncertainty.iter().flat_map(|u| &u.inputs).map(|input| input.path.clone()).collect::<Vec<_>>()
+    };
+    assert!(!paths(&beside).iter().any(|path| path.contains("usd_per_hour")), "{:?}", paths(&beside));
+    assert!(paths(&alone).contains(&"fleet.usd_per_hour".to_owned()));
+    let cheap = machine
+        .replace("low = 3, likely = 4, high = 5", "low = 0.1, likely = 0.2, high = 0.3")
+        .replace("success_probability = 0.7", "success_probability = 0.8");
+    let chosen = planned(&product(REQUESTS, &(head(own) + &cheap)), 0.4, &[("other", 0.7)]);
+    assert!(paths(&chosen).contains(&"fleet.usd_per_hour".to_owned()), "{:?}", paths(&chosen));
+    assert!(option(&chosen, SELF_HOST).name.ends_with("on other, on-demand"));
+}
+
+#[test]
+fn a_mix_of_machines_costs_what_trying_every_mix_costs() {
+    // 9 requests a second by day and 2.3 by night, flat over the week.
+    let hours = [[9.0; 14].as_slice(), [2.3; 10].as_slice()].concat();
+    let mean: f64 = hours.iter().sum::<f64>() / 24.0;
+    let text = format!(
+        "hour_of_day = {hours:?}\n[success]\nprobability = 0.9\n[fleet]\nreplicas_lost = 0\nusd_per_hour = 0.9\n\
+         scale_up_lag = \"1 s\"\n[[machine]]\nname = \"big\"\nmeasurement = \"b.json\"\nterms = [\"reserved_1y\"]\nusd_per_hour = 2.4\n"
+    );
+    let product = product(REQUESTS * mean, &text);
+    let plan = planned(&product, 1.0, &[("big", 5.0)]);
+    let week = breakeven_planner::traffic::Week::of(&product);
+    let demand: Vec<f64> = week.ready.iter().map(|ready| ready * mean).collect();
+    // `big` always, the small one by the hour.
+    let tried = (0..=4_u32).map(|big| {
+        let small: f64 = demand.iter().map(|d| (d - 5.0 * f64::from(big) - 1e-9).max(0.0).ceil()).sum();
+        (f64::from(big) * 2.4 * 168.0 + small * 0.9) / 168.0 * MONTH
+    });
+    let best = tried.fold(f64::INFINITY, f64::min);
+    let mix = option(&plan, "self_host_machines");
+    close(mix, best);
+    assert!(mix.usd_per_month < option(&plan, SELF_HOST).usd_per_month);
+    assert!(
+        matches!(&mix.kind, OptionKind::SelfHost { term, .. } if term == "1 x big reserved-1y + up to 4 x fleet on-demand"),
+        "{:?}",
+        mix.kind
+    );
+    let sum: f64 = mix.lines.iter().map(|line| line.usd_per_month.to_f64()).sum();
+    assert!((sum - mix.usd_per_month.to_f64()).abs() < 1e-9);
+    assert_eq!(plan.decision.choice.as_deref(), Some("self_host_machines"));
+}
+
+#[test]
+fn what_cannot_be_compared_is_said() {
+    let machine = "[[machine]]\nname = \"fast\"\nmeasurement = \"fast.json\"\nusd_per_hour = 0.9\n";
+    let product = product(REQUESTS, &format!("{FLEET}{machine}"));
+    let alone = support::planned(&product, &measurement(&product, 0.4)).unwrap();
+    assert!(alone.warnings.iter().any(|w| w.contains("`fast` is not compared")), "{:?}", alone.warnings);
+    assert_eq!(option(&alone, SELF_HOST).name, "self-host the model");
+    // A run that stopped early is no machine to plan on; the others are.
+    let mut stopped = of_run(&product, 9.0, "stopped");
+    stopped.status =
+        breakeven_measurement::run::Status::Incomplete { reason: "it was interrupted".to_owned() };
+    let machines = [MeasuredMachine { name: "fast", measurement: &stopped }];
+    let prices = PriceBook::built_in().unwrap();
+    let plan = plan_on(&product, &measurement(&product, 0.4), &machines, &prices, &options()).unwrap();
+    let refused = option(&plan, "self_host:fast:on-demand");
+    assert!(refused.infeasible.as_ref().unwrap().contains("interrupted"));
+    close(option(&plan, SELF_HOST), 3.0 * 0.5 * MONTH);
+    assert_eq!(refused.success_probability, Fraction::ZERO);
+}
+
+#[test]
+fn nonsense_machines_are_refused_with_their_place() {
+    let refused = |machine: &str| {
+        let head = "name = \"test\"\n[model]\nname = \"tiny\"\n[slo]\nttft = \"1 s\"\nattainment = 0.9\n[[segment]]\nname = \"all\"\n\
+            weight = 1\ninput_tokens = { median = 100, p90 = 100 }\noutput_tokens = { median = 50, p90 = 50 }\n[traffic]\n\
+            requests_per_month = 1000\n[success]\nprobability = 0.9\n";
+        Product::parse(&format!("{head}{machine}"), "test.toml").unwrap_err().to_string()
+    };
+    let one = "[[machine]]\nname = \"a\"\nmeasurement = \"a.json\"\n";
+    let cases = [
+        (format!("{one}{one}"), "expected machines of different names, found `a` twice"),
+        (one.replace("\"a\"", "\"a b\""), "expected a name of letters"),
+        (
+            format!("{one}terms = [\"on_demand\", \"spot\"]\nusd_per_hour = 1\n"),
+            "expected one term beside usd_per_hour",
+        ),
+        (format!("{one}terms = [\"spot\", \"spot\"]\n"), "expected different terms, found `spot` twice"),
+        (format!("{one}terms = [\"weekly\"]\n"), "weekly"),
+        (one.replace("measurement = \"a.json\"\n", ""), "measurement"),
+    ];
+    for (text, said) in cases {
+        let message = refused(&text);
+        assert!(message.contains("test.toml, line") && message.contains(said), "{message}");
+    }
+}
