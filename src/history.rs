@@ -107,7 +107,7 @@ fn add(
     let plan = plan.map(|path| plan::read(path)).transpose()?;
     if let Some(plan) = plan.as_ref().filter(|plan| plan.measured.run_id != measurement.run_id) {
         anyhow::bail!(
-            "the plan was made from run {}, the measurement is run {}; plan from this measurement, or add the other",
+            "the plan stands on run {}, the measurement is run {}; add the measurement of that run (with [[machine]] in the product file, that of the machine that was chosen)",
             plan.measured.run_id,
             measurement.run_id
         );

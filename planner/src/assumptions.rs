@@ -32,6 +32,9 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
         typed("fleet.scale_up_lag", format!("{} s", fleet.scale_up_lag.0.as_secs_f64()), None),
         typed("fleet.term", fleet.term.to_string(), None),
     ];
+    if let Some(share) = fleet.success_probability {
+        list.push(typed("fleet.success_probability", share.to_string(), None));
+    }
     for (path, price) in [
         ("success.value_usd_per_success", product.success.value_usd_per_success),
         ("success.value_usd_per_escalated_success", product.success.value_usd_per_escalated_success),

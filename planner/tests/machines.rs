@@ -150,6 +150,59 @@ fn a_mix_of_machines_costs_what_trying_every_mix_costs() {
 }
 
 #[test]
+fn a_machines_own_success_is_none_of_the_apis() {
+    let api = "[[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-nano\"\n";
+    let machine = |share: &str| {
+        format!(
+            "[[machine]]\nname = \"fast\"\nmeasurement = \"fast.json\"\nusd_per_hour = 0.01\n{share}{api}"
+        )
+    };
+    let with = |share: &str| {
+        planned(&product(REQUESTS, &format!("{FLEET}{}", machine(share))), 0.4, &[("fast", 1.25)])
+    };
+    let (same, other) = (with(""), with("success_probability = 0.6\n"));
+    let nano = "api:openai/gpt-5-nano";
+    assert_eq!(
+        option(&same, nano).usd_per_successful_outcome,
+        option(&other, nano).usd_per_successful_outcome
+    );
+    assert!((option(&other, SELF_HOST).success_probability.get() - 0.6).abs() < 1e-12);
+    assert!((option(&other, nano).success_probability.get() - 0.9).abs() < 1e-12);
+    let of = |plan: &Plan, id: &str| {
+        let draws = plan.uncertainty.as_ref().unwrap();
+        draws.options.iter().find(|option| option.id == id).unwrap().usd_per_successful_outcome.unwrap().p50
+    };
+    assert!((of(&same, nano) - of(&other, nano)).abs() < 1e-15);
+    assert!((of(&other, SELF_HOST) / of(&same, SELF_HOST) - 0.9 / 0.6).abs() < 1e-9);
+}
+
+#[test]
+fn a_term_costs_the_same_beside_and_in_the_mix_of_terms() {
+    let text = "[success]\nprobability = 0.9\n[fleet]\nreplicas_lost = 0\nusd_per_hour = 0.5\nscale_up_lag = \"1 s\"\n\
+        other_terms = [\"reserved_1y\"]\n[fleet.purchase]\nreserved_1y_usd_per_hour = 0.3\n";
+    let hours = [[2.0; 12].as_slice(), [1.0; 12].as_slice()].concat();
+    let text = format!("hour_of_day = {hours:?}\n{text}");
+    let plan = planned(&product(REQUESTS, &text), 0.4, &[]);
+    let alone = planned(&product(REQUESTS, &text.replace("other_terms = [\"reserved_1y\"]\n", "")), 0.4, &[]);
+    // The option beside the fleet's own term takes nothing from the mix of both.
+    assert_eq!(option(&plan, "self_host_mix").usd_per_month, option(&alone, "self_host_mix").usd_per_month);
+    assert!(option(&plan, SELF_HOST).name.ends_with("reserved-1y"));
+}
+
+#[test]
+fn an_hour_without_traffic_keeps_a_replica_in_the_mix_too() {
+    let hours = [[0.0; 10].as_slice(), [9.0; 14].as_slice()].concat();
+    let mean: f64 = hours.iter().sum::<f64>() / 24.0;
+    let text = format!(
+        "hour_of_day = {hours:?}\n[success]\nprobability = 0.9\n[fleet]\nreplicas_lost = 0\nusd_per_hour = 0.9\n\
+         scale_up_lag = \"1 s\"\n[[machine]]\nname = \"big\"\nmeasurement = \"b.json\"\nusd_per_hour = 4\n"
+    );
+    let plan = planned(&product(REQUESTS * mean, &text), 1.0, &[("big", 5.0)]);
+    // By day one big and four small; by night one small, and in the hour before the day (the lag) the day's.
+    close(option(&plan, "self_host_machines"), (15.0 * (4.0 + 4.0 * 0.9) + 9.0 * 0.9) / 24.0 * MONTH);
+}
+
+#[test]
 fn what_cannot_be_compared_is_said() {
     let machine = "[[machine]]\nname = \"fast\"\nmeasurement = \"fast.json\"\nusd_per_hour = 0.9\n";
     let product = product(REQUESTS, &format!("{FLEET}{machine}"));
@@ -182,10 +235,12 @@ fn nonsense_machines_are_refused_with_their_place() {
         (format!("{one}{one}"), "expected machines of different names, found `a` twice"),
         (one.replace("\"a\"", "\"a b\""), "expected a name of letters"),
         (
-            format!("{one}terms = [\"on_demand\", \"spot\"]\nusd_per_hour = 1\n"),
+            format!("{one}terms = [\"on_demand\", \"reserved_1y\"]\nusd_per_hour = 1\n"),
             "expected one term beside usd_per_hour",
         ),
-        (format!("{one}terms = [\"spot\", \"spot\"]\n"), "expected different terms, found `spot` twice"),
+        (format!("{one}terms = [\"owned\", \"owned\"]\n"), "expected different terms, found `owned` twice"),
+        (format!("{one}terms = [\"spot\"]\n"), "spot is bought by [fleet.purchase]"),
+        (one.replace("\"a\"", "\"fleet\""), "expected another name than `fleet`"),
         (format!("{one}terms = [\"weekly\"]\n"), "weekly"),
         (one.replace("measurement = \"a.json\"\n", ""), "measurement"),
     ];

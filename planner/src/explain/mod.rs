@@ -124,9 +124,12 @@ fn step<'a>(at: &'a Value, part: &str) -> Option<&'a Value> {
     match at {
         Value::Object(fields) => fields.get(part),
         Value::Array(items) => {
-            let named =
-                items.iter().find(|item| name(item).is_some_and(|name| name == part || tail(&name) == part));
-            named.or_else(|| items.get(part.parse::<usize>().ok()?))
+            let is = |item: &&Value, is: fn(&str) -> &str| name(item).is_some_and(|name| is(&name) == part);
+            let whole = items.iter().find(|item| is(item, |name| name));
+            // The end of a name, where one alone ends so.
+            let mut ends = items.iter().filter(|item| is(item, tail));
+            let end = ends.next().filter(|_| ends.next().is_none());
+            whole.or(end).or_else(|| items.get(part.parse::<usize>().ok()?))
         }
         _ => None,
     }

@@ -83,6 +83,12 @@ pub fn levers(
          the file says it is"
             .to_owned(),
     );
+    if !product.machines.is_empty() || !product.fleet.other_terms.is_empty() {
+        notes.push(
+            "on the machine and term of [fleet]: other machines and terms are compared by `breakeven plan`"
+                .to_owned(),
+        );
+    }
     if !every {
         notes.push(format!(
             "more than {EVERY} levers: combinations were built one lever at a time, whichever saved most on top; a better one may exist"

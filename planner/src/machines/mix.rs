@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use breakeven_hardware::{Usd, sheet::Term};
+use breakeven_measurement::Fraction;
 use rust_decimal::Decimal;
 
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
 pub(crate) const MACHINES: &str = "self_host_machines";
 /// Different demands that the program looks at: hours are grouped to the most demanding of each group, so a mix carries every hour.
 const LEVELS: usize = 12;
+/// Kinds of machine that the program looks at, those of the cheapest capacity: its search grows fast with them.
+const KINDS: usize = 6;
 /// How much dearer than the cheapest mix, as a share, is good enough.
 const GAP: f32 = 0.005;
 
@@ -30,6 +33,8 @@ pub(crate) struct Type {
     pub(crate) term: Term,
     /// Requests of the product that one replica carries under the SLO.
     pub(crate) requests_per_second: f64,
+    /// Share of them that succeeds.
+    pub(crate) success: Fraction,
     pub(crate) usd_per_hour: Usd,
     pub(crate) from: Provenance,
 }
@@ -40,24 +45,35 @@ impl Type {
     }
 }
 
-/// The mix, where it takes more than one kind of machine and costs less than `own` alone. Spot, with its interruptions, and owned
-/// hardware, whose price depends on its load, are in no mix; nor is anything where replicas must be spread over zones.
+/// The mix, where it takes more than one kind of machine and costs less than `own` alone. Owned hardware, whose price depends on its
+/// load, and machines on which another share succeeds are in no mix. There is none where replicas must be spread over zones, nor with
+/// stages, whose bill may differ from machine to machine.
 pub(crate) fn option(types: &[Type], own: &CostModel<'_>, name: &str, requests: f64) -> Option<OptionPlan> {
     let survival = own.product.fleet.capacity.survival(own.product.fleet.replicas_lost);
-    let names: BTreeSet<&str> = types.iter().map(|one| one.machine.as_str()).collect();
-    if names.len() < 2 || survival.zones > 1 {
+    if survival.zones > 1 || own.load.workflow.is_some() {
         return None;
     }
+    let types: Vec<&Type> = types.iter().filter(|one| one.success == own.success).collect();
+    let names: BTreeSet<&str> = types.iter().map(|one| one.machine.as_str()).collect();
     // The cheapest reserved and the on-demand price of each machine.
-    let kinds: Vec<(&str, Option<&Type>, Option<&Type>)> = names
+    let mut kinds: Vec<(&str, Option<&Type>, Option<&Type>)> = names
         .into_iter()
         .map(|machine| {
-            let of = || types.iter().filter(move |one| one.machine == machine);
+            let of = || types.iter().copied().filter(|one| one.machine == machine);
             let always = of().filter(|one| one.is_reserved()).min_by_key(|one| one.usd_per_hour);
             (machine, always, of().find(|one| one.term == Term::OnDemand))
         })
         .filter(|(_, always, hourly)| always.is_some() || hourly.is_some())
         .collect();
+    let of_capacity = |(_, always, hourly): &(&str, Option<&Type>, Option<&Type>)| {
+        let usd = |one: &Type| one.usd_per_hour.to_f64() / one.requests_per_second;
+        always.iter().chain(hourly).map(|one| usd(one)).fold(f64::INFINITY, f64::min)
+    };
+    kinds.sort_by(|a, b| of_capacity(a).total_cmp(&of_capacity(b)));
+    kinds.truncate(KINDS);
+    if kinds.len() < 2 {
+        return None;
+    }
     let offers: Vec<MachineType> = kinds
         .iter()
         .filter_map(|(machine, always, hourly)| {
@@ -72,8 +88,11 @@ pub(crate) fn option(types: &[Type], own: &CostModel<'_>, name: &str, requests: 
     let largest = offers.iter().map(|offer| offer.capacity_per_second).fold(0.0, f64::max);
     let spare = f64::from(survival.replicas_lost + survival.upgrade_surge) * largest;
     let mean = mean_rate(requests, own.product.success.retries_per_request.get())?.per_second();
-    let ready: Vec<f64> =
-        own.week.ready.iter().map(|ready| ready * mean / survival.maximum_utilization + spare).collect();
+    // An hour without traffic still has a replica that is ready, as `purchase::fleet_hours` has it.
+    let least = offers.iter().map(|offer| offer.capacity_per_second).fold(f64::INFINITY, f64::min) * 1e-3;
+    let ready =
+        own.week.ready.iter().map(|ready| (ready * mean / survival.maximum_utilization).max(least) + spare);
+    let ready: Vec<f64> = ready.collect();
     let mut mix = cheapest_mix(&grouped(&ready), &offers, None, GAP).ok()?;
     trim(&mut mix, &ready, &offers);
     let hour = decimal(HOURS_PER_MONTH);

@@ -20,9 +20,9 @@ use crate::{
     capacity::{check, replica_capacity},
     cost::Supply,
     cost_models::own_model,
-    plan::{OptionPlan, Provenance},
+    plan::{OptionKind, OptionPlan, Provenance},
     planning::{PlanOptions, SELF_HOST, infeasible, option_plan, own_name, sort_key},
-    product::Product,
+    product::{Product, machine::FLEET},
     traffic::Week,
     workflow::{
         bill::{Sheets, with_stages},
@@ -121,10 +121,16 @@ fn candidates<'a>(
             product,
             measurement,
         };
-    let mut all = vec![candidate("fleet", own, fleet.term, Ok(Cow::Borrowed(product)), measurement)];
+    // A table of owned hardware is for that term alone.
+    let first = if fleet.other_terms.contains(&Term::Owned) && fleet.term != Term::Owned {
+        variant::on(product, None, fleet.term).map(Cow::Owned)
+    } else {
+        Ok(Cow::Borrowed(product))
+    };
+    let mut all = vec![candidate(FLEET, own, fleet.term, first, measurement)];
     for term in fleet.other_terms.iter().filter(|term| **term != fleet.term) {
         let on = variant::on(product, None, *term).map(Cow::Owned);
-        all.push(candidate("fleet", own, *term, on, measurement));
+        all.push(candidate(FLEET, own, *term, on, measurement));
     }
     for (index, table) in product.machines.iter().enumerate() {
         let name = table.name.as_str();
@@ -165,7 +171,13 @@ impl Candidate<'_> {
         options: &PlanOptions<'_>,
         notes: &mut Vec<String>,
     ) -> (OptionPlan, Option<mix::Type>) {
-        let refuse = |reason: &str| infeasible(&self.id, &self.name, reason, file);
+        let refuse = |reason: &str| {
+            let mut option = infeasible(&self.id, &self.name, reason, file);
+            if let OptionKind::SelfHost { term, .. } = &mut option.kind {
+                *term = self.term.to_string();
+            }
+            option
+        };
         let product = match &self.product {
             Ok(product) => product.as_ref(),
             Err(reason) => return (refuse(reason), None),
@@ -212,7 +224,8 @@ impl Candidate<'_> {
             Supply::SelfHost { capacity, usd_per_hour, price_from, owned: None, .. } => Some(mix::Type {
                 machine: self.machine.clone(),
                 term: self.term,
-                requests_per_second: capacity.per_second() / loads.own.in_all(),
+                requests_per_second: capacity.per_second(),
+                success: model.success,
                 usd_per_hour: *usd_per_hour,
                 from: price_from.clone(),
             }),

@@ -8,7 +8,8 @@ use toml_edit::{DocumentMut, Item, Table, value};
 use crate::product::Product;
 
 /// Keys of `[fleet]` that belong to one machine.
-const OF_A_MACHINE: [&str; 4] = ["instance", "usd_per_hour", "usd_per_hour_note", "owned"];
+const OF_A_MACHINE: [&str; 6] =
+    ["instance", "usd_per_hour", "usd_per_hour_note", "owned", "replica", "success_probability"];
 
 /// The product on its `machine`-th `[[machine]]`, or on its own for `None`, under a term.
 ///
@@ -18,11 +19,7 @@ pub(super) fn on(product: &Product, machine: Option<usize>, term: Term) -> Resul
     let mut file: DocumentMut =
         product.uncertain.text().parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
     let other = machine.and_then(|index| other(&file, index));
-    if let Some(share) = other.as_ref().and_then(|other| other.get("success_probability")).cloned()
-        && let Some(success) = file.get_mut("success").and_then(Item::as_table_like_mut)
-    {
-        success.insert("probability", share);
-    }
+    let name = machine.and_then(|index| product.machines.get(index)).map_or("", |table| table.name.as_str());
     let fleet = file.entry("fleet").or_insert_with(|| Item::Table(Table::new()));
     let fleet = fleet.as_table_like_mut().ok_or("expected a table at `fleet`")?;
     if let Some(other) = other {
@@ -32,6 +29,9 @@ pub(super) fn on(product: &Product, machine: Option<usize>, term: Term) -> Resul
                 fleet.insert(key, item.clone());
             }
         }
+        let note = |item: &Item| item.as_str().map(|note| format!("[[machine]] {name}: {note}"));
+        let note = fleet.get("usd_per_hour_note").and_then(note);
+        fleet.insert("usd_per_hour_note", value(note.unwrap_or_else(|| format!("[[machine]] {name}"))));
         if let Some(purchase) = fleet.get_mut("purchase").and_then(Item::as_table_like_mut) {
             // Typed prices are those of the machine of `[fleet]`.
             for key in ["on_demand", "spot", "reserved_1y", "reserved_3y"] {
@@ -39,13 +39,16 @@ pub(super) fn on(product: &Product, machine: Option<usize>, term: Term) -> Resul
             }
         }
     } else if product.fleet.term != term {
-        fleet.remove("usd_per_hour");
+        let own = fleet.remove("usd_per_hour");
         fleet.remove("usd_per_hour_note");
-        let key = format!("{}_usd_per_hour", term.name().replace('-', "_"));
-        let typed = fleet.get("purchase").and_then(|purchase| purchase.get(&key)).cloned();
-        if let Some(typed) = typed {
-            fleet.insert("usd_per_hour", typed);
-            fleet.insert("usd_per_hour_note", value(format!("fleet.purchase.{key}")));
+        let key = format!("{}_usd_per_hour", product.fleet.term.name().replace('-', "_"));
+        // The price of the file's own term may still be bought at.
+        if let (Some(own), Some(purchase)) =
+            (own, fleet.get_mut("purchase").and_then(Item::as_table_like_mut))
+            && !purchase.contains_key(&key)
+            && product.fleet.term != Term::Owned
+        {
+            purchase.insert(&key, own);
         }
     }
     if term != Term::Owned {

@@ -3,6 +3,7 @@
 
 use std::num::NonZeroU32;
 
+use breakeven_hardware::sheet::Term;
 use breakeven_measurement::Fraction;
 use serde::Deserialize;
 
@@ -74,7 +75,7 @@ pub struct ReplicaTable {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PurchaseTable {
-    /// Price of a replica-hour on demand, where no sheet has it.
+    /// Price of a replica-hour on demand; before that of a sheet, as all of them.
     pub on_demand_usd_per_hour: Option<Price>,
     /// The same on spot.
     pub spot_usd_per_hour: Option<Price>,
@@ -90,6 +91,20 @@ pub struct PurchaseTable {
     pub overflow: bool,
     /// Where the figures come from.
     pub note: Option<String>,
+}
+
+impl PurchaseTable {
+    /// The typed price of a term, and its key.
+    pub(crate) fn typed(&self, term: Term) -> Option<(&'static str, Price)> {
+        let (key, price) = match term {
+            Term::OnDemand => ("on_demand_usd_per_hour", self.on_demand_usd_per_hour),
+            Term::Spot => ("spot_usd_per_hour", self.spot_usd_per_hour),
+            Term::Reserved1y => ("reserved_1y_usd_per_hour", self.reserved_1y_usd_per_hour),
+            Term::Reserved3y => ("reserved_3y_usd_per_hour", self.reserved_3y_usd_per_hour),
+            Term::CapacityBlock | Term::Owned => return None,
+        };
+        price.map(|price| (key, price))
+    }
 }
 
 /// `[traffic.growth]`.

@@ -6,7 +6,7 @@ use breakeven_hardware::sheet::Term;
 use breakeven_measurement::Fraction;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{OwnedTable, text::Price};
+use super::{OwnedTable, capacity_tables::ReplicaTable, text::Price};
 
 /// `[[machine]]`. Everything of `[fleet]` that is not named here holds for it too.
 #[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
@@ -28,9 +28,14 @@ pub struct MachineTable {
     pub terms: Vec<Term>,
     /// What buying and running one server costs, for the term `owned`.
     pub owned: Option<OwnedTable>,
+    /// The scheduler of its server, as `[fleet.replica]`.
+    pub replica: Option<ReplicaTable>,
     /// Share of requests that succeed where another model was measured on it; the product's own where left out.
     pub success_probability: Option<Fraction>,
 }
+
+/// What the machine of `[fleet]` is called in ids.
+pub(crate) const FLEET: &str = "fleet";
 
 /// Letters, digits, `-`, `_` and `.`: a part of an option's id.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -52,16 +57,24 @@ impl TryFrom<String> for MachineName {
         if name.is_empty() || !name.chars().all(fits) {
             return Err(format!("expected a name of letters, digits, `-`, `_` and `.`, found `{name}`"));
         }
+        if name == FLEET {
+            return Err(format!("expected another name than `{FLEET}`, which is the machine of [fleet]"));
+        }
         Ok(Self(name))
     }
 }
 
-/// Different terms.
+/// Different terms, without those that are no price of an hour alone: spot is bought in `[fleet.purchase]`, with its interruptions.
 pub(super) fn terms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Term>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
     let mut terms: Vec<Term> = Vec::new();
     for name in names {
         let term = name.parse().map_err(de::Error::custom)?;
+        if matches!(term, Term::Spot | Term::CapacityBlock) {
+            return Err(de::Error::custom(format!(
+                "expected on_demand, reserved_1y, reserved_3y or owned, found `{name}`; spot is bought by [fleet.purchase], with its interruptions"
+            )));
+        }
         if terms.contains(&term) {
             return Err(de::Error::custom(format!("expected different terms, found `{name}` twice")));
         }

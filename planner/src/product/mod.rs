@@ -238,6 +238,9 @@ pub struct FleetPolicy {
     pub replica: ReplicaTable,
     /// What may be bought; the term above alone where left out.
     pub purchase: Option<PurchaseTable>,
+    /// Share of requests that succeed on our own replicas, where it is another than `success.probability`, which APIs without a share of
+    /// their own keep.
+    pub success_probability: Option<Fraction>,
 }
 
 impl Default for FleetPolicy {
@@ -254,6 +257,7 @@ impl Default for FleetPolicy {
             capacity: CapacityTable::default(),
             replica: ReplicaTable::default(),
             purchase: None,
+            success_probability: None,
         }
     }
 }
@@ -327,6 +331,11 @@ fn at_least_one_segment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
 }
 
 impl Product {
+    /// Share of requests that succeed on our own replicas.
+    pub(crate) fn own_success(&self) -> Fraction {
+        self.fleet.success_probability.unwrap_or(self.success.probability)
+    }
+
     /// Parses a product file.
     ///
     /// # Errors

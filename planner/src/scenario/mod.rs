@@ -97,6 +97,7 @@ impl Factors {
         changed.success.retries_per_request =
             NonNegative::try_from(retries.get() + self.more_retries).unwrap_or(retries);
         changed.success.probability = share(changed.success.probability);
+        changed.fleet.success_probability = changed.fleet.success_probability.map(share);
         for api in &mut changed.apis {
             api.success_probability = api.success_probability.map(share);
         }

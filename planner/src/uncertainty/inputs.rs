@@ -137,10 +137,12 @@ impl<'a> Setup<'a> {
             "success.retries_per_request" => Some(Number::Retries),
             // Options without a share of their own take the product's, so only the exact model knows whose it is.
             "success.probability"
-                if self.product.apis.iter().all(|api| api.success_probability.is_some()) =>
+                if self.product.fleet.success_probability.is_none()
+                    && self.product.apis.iter().all(|api| api.success_probability.is_some()) =>
             {
                 Some(Number::Success)
             }
+            "fleet.success_probability" => Some(Number::Success),
             "fleet.usd_per_hour" => Some(Number::MachinePrice),
             "measured.capacity" => Some(Number::Capacity),
             _ => None,
@@ -187,7 +189,7 @@ impl<'a> Setup<'a> {
 
     /// Inputs worth asking "where does it flip?" that the file types as plain numbers: name, number, present value.
     pub(crate) fn plain(&self) -> Vec<(String, Number, f64)> {
-        let success = self.product.success.probability.get();
+        let success = self.product.own_success().get();
         let mut all = vec![
             ("traffic.requests_per_month".to_owned(), Number::Requests, self.kernel.requests),
             ("success.probability (self-hosted)".to_owned(), Number::Success, success),
