@@ -140,6 +140,15 @@ fn unpriced(price: &ApiPrice, choice: &ApiChoice, load: &Load) -> Result<(), Str
 /// Id, name, and the model or why there is none.
 pub(crate) type ApiModel<'a> = (String, String, Result<CostModel<'a>, String>);
 
+/// `provider/model`; a model name may already begin with its provider.
+pub(crate) fn api_name(choice: &ApiChoice) -> String {
+    if choice.model.starts_with(&format!("{}/", choice.provider)) {
+        choice.model.clone()
+    } else {
+        format!("{}/{}", choice.provider, choice.model)
+    }
+}
+
 pub(crate) fn api_models<'a>(
     product: &'a Product,
     week: &'a Week,
@@ -183,12 +192,7 @@ pub(crate) fn api_models<'a>(
         .iter()
         .enumerate()
         .map(|(index, choice)| {
-            // A model name may already begin with its provider.
-            let name = if choice.model.starts_with(&format!("{}/", choice.provider)) {
-                choice.model.clone()
-            } else {
-                format!("{}/{}", choice.provider, choice.model)
-            };
+            let name = api_name(choice);
             (format!("api:{name}"), name, model_of(choice, loads.of_api(index)))
         })
         .collect()

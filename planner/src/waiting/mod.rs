@@ -12,6 +12,7 @@ use breakeven_measurement::Measurement;
 use crate::{
     capacity::PlanError,
     cost::{input, typed_at},
+    cost_models::api_name,
     plan::{LineItem, Provenance},
     product::{
         Product,
@@ -124,7 +125,7 @@ pub(crate) fn waited(
     };
     loads.own = of(&loads.own, Waits::measured(measurement))?;
     let apis = product.apis.iter().map(|api| {
-        let path = format!("api.{}/{}.ttft", api.provider, api.model);
+        let path = format!("api.{}.ttft", api_name(api));
         of(&loads.api, api.ttft.map(|waits| Waits::typed(waits, &path)))
     });
     loads.apis = apis.collect::<Result<_, _>>()?;
@@ -150,8 +151,8 @@ pub(crate) fn warnings(product: &Product, loads: &Loads) -> Vec<String> {
     for (index, api) in product.apis.iter().enumerate() {
         if loads.of_api(index).waiting.is_none() {
             all.push(format!(
-                "{}/{}: its wait for the first token is neither measured nor typed (api.ttft): the comparison leaves out what waiting costs there",
-                api.provider, api.model
+                "{}: its wait for the first token is neither measured nor typed (api.ttft): the comparison leaves out what waiting costs there",
+                api_name(api)
             ));
         }
     }
