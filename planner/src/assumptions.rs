@@ -61,6 +61,15 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
         );
         list.push(typed("fleet.owned", value, None));
     }
+    if let Some(table) = &product.latency {
+        for (path, curve) in
+            [("latency.abandonment", &table.abandonment), ("latency.repeats", &table.repeats)]
+        {
+            if !curve.is_none() {
+                list.push(typed(path, curve.to_string(), table.note.as_deref()));
+            }
+        }
+    }
     for segment in &product.segments {
         let (input, output) = (segment.input_tokens, segment.output_tokens);
         let value = format!(
@@ -77,6 +86,10 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
         let path = format!("api.{}/{}", api.provider, api.model);
         if let Some(success) = api.success_probability {
             list.push(typed(&format!("{path}.success_probability"), success.to_string(), None));
+        }
+        if let Some(waits) = api.ttft {
+            let value = format!("median {:.3} s, p95 {:.3} s", waits.median(), waits.p95());
+            list.push(typed(&format!("{path}.ttft"), value, None));
         }
         for used in api.limits.unwrap_or_default().limits().check(&NO_TRAFFIC) {
             let limit = format!("{:.0} {:?} a minute", used.allowed_per_minute, used.limit);

@@ -37,7 +37,8 @@ pub struct CostBasis {
     pub options: Vec<OptionBasis>,
     /// What the product file types for the lines.
     pub typed: Vec<TypedCost>,
-    /// Attempts that the stages make a request, in requests as they were measured; absent without a `[[stage]]`.
+    /// Attempts that the stages make a request, repeats after long waits included, in requests as they were measured; absent without a
+    /// `[[stage]]` and without repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts_per_request: Option<f64>,
 }
@@ -109,7 +110,8 @@ pub enum SupplyBasis {
         /// Tokens of the same text in its tokenizer, over ours.
         tokens_ratio: f64,
     },
-    /// No closed formula: owned hardware, whose energy follows the hours, and workflows, whose calls are a chain's.
+    /// No closed formula: owned hardware, whose energy follows the hours, workflows, whose calls are a chain's, and APIs whose requests are
+    /// asked again after long waits.
     Other,
 }
 
@@ -177,7 +179,9 @@ impl CostBasis {
             attempts_per_request: product
                 .loads
                 .as_ref()
-                .filter(|_| !product.stages.is_empty() || product.longer.is_some())
+                .filter(|loads| {
+                    !product.stages.is_empty() || product.longer.is_some() || loads.own.asked() > 1.0
+                })
                 .map(|loads| loads.own.in_all()),
         }
     }
@@ -291,7 +295,8 @@ pub fn kind_name(kind: &OptionKind) -> &'static str {
 }
 
 fn supply_of(model: &CostModel<'_>, segments: &[breakeven_measurement::Segment]) -> SupplyBasis {
-    if model.load.workflow.is_some() {
+    let repeated_api = matches!(model.supply, Supply::Api { .. }) && model.load.asked() > 1.0;
+    if model.load.workflow.is_some() || repeated_api {
         return SupplyBasis::Other;
     }
     match &model.supply {

@@ -45,6 +45,9 @@ pub enum PlanError {
     /// A stage of the workflow that cannot be priced.
     #[error("{0}")]
     Stage(String),
+    /// Waits that make every request be asked again.
+    #[error("{0}")]
+    Latency(String),
     /// A number left the range of its type.
     #[error("{what} is out of range: {value}; check the traffic and prices in the product file")]
     OutOfRange {

@@ -95,8 +95,11 @@ impl CostModel<'_> {
                 };
                 parts.extend(
                     self.typed(line)
-                        .map(|(index, entry)| (entry.usd(month.0, month.1), entry.provenance(index))),
+                        .map(|(index, entry)| (self.amount(entry, month), self.entry_from(index, entry))),
                 );
+                if line == LineItem::CostOfLatency {
+                    parts.extend(self.lost_to_waiting(requests).map(|usd| (usd, self.lost_from(requests))));
+                }
                 let usd_per_month = rounded(parts.iter().map(|(usd, _)| *usd).sum());
                 CostLine { line, usd_per_month, from: joined(line, parts) }
             })
@@ -113,9 +116,10 @@ impl CostModel<'_> {
                 let calls = match line {
                     LineItem::Inference => base,
                     LineItem::Retries => retries,
+                    LineItem::CostOfLatency => self.lost_to_waiting(requests).unwrap_or(Usd::ZERO),
                     _ => Usd::ZERO,
                 };
-                rounded(self.typed(line).fold(calls, |sum, (_, entry)| sum + entry.usd(month.0, month.1)))
+                rounded(self.typed(line).fold(calls, |sum, (_, entry)| sum + self.amount(entry, month)))
             })
             .sum()
     }
@@ -160,9 +164,10 @@ impl CostModel<'_> {
         })
     }
 
-    /// Share of requests that nobody resolves: neither succeed nor are resolved by an escalation, whose people are on the bill.
+    /// Share of requests that nobody resolves: neither succeed nor are resolved by an escalation, whose people are on the bill. Who gave
+    /// up waiting is counted as if they had not: nobody sees to them.
     pub(crate) fn failing(&self) -> f64 {
-        (1.0 - self.success.get() - self.load.aided).max(0.0)
+        (1.0 - self.success_of_those_who_wait() - self.load.aided).max(0.0)
     }
 
     fn retries(&self) -> f64 {
@@ -215,6 +220,14 @@ impl CostModel<'_> {
     }
 
     fn model_calls_from(&self, requests: f64) -> Provenance {
+        let mut from = self.once_from(requests);
+        if let Provenance::Computed { inputs, .. } = &mut from {
+            inputs.extend(self.asked_input());
+        }
+        from
+    }
+
+    fn once_from(&self, requests: f64) -> Provenance {
         match &self.supply {
             Supply::SelfHost { capacity_from, owned: Some(owned), .. } => match self.owned_cost(requests) {
                 Some(cost) => owned_from(&cost, owned, capacity_from),

@@ -16,7 +16,7 @@ use crate::{
     product::{ApiChoice, Product},
     summary,
     traffic::Week,
-    workflow::load::Load,
+    workflow::load::{Load, Loads},
 };
 
 #[expect(clippy::too_many_arguments, reason = "the planner's inputs, read-only, in one place")]
@@ -144,14 +144,23 @@ fn unpriced(price: &ApiPrice, choice: &ApiChoice, load: &Load) -> Result<(), Str
 /// Id, name, and the model or why there is none.
 pub(crate) type ApiModel<'a> = (String, String, Result<CostModel<'a>, String>);
 
+/// `provider/model`; a model name may already begin with its provider.
+pub(crate) fn api_name(choice: &ApiChoice) -> String {
+    if choice.model.starts_with(&format!("{}/", choice.provider)) {
+        choice.model.clone()
+    } else {
+        format!("{}/{}", choice.provider, choice.model)
+    }
+}
+
 pub(crate) fn api_models<'a>(
     product: &'a Product,
     week: &'a Week,
-    load: &'a Load,
+    loads: &'a Loads,
     prices: &'a PriceBook,
     as_of: Date,
 ) -> Vec<ApiModel<'a>> {
-    let model_of = |choice: &'a ApiChoice| -> Result<CostModel<'a>, String> {
+    let model_of = |choice: &'a ApiChoice, load: &'a Load| -> Result<CostModel<'a>, String> {
         let price = prices.find_api(&choice.provider, &choice.model).ok_or_else(|| {
             format!(
                 "no price sheet has {} / {}; `breakeven prices list` shows what there is",
@@ -185,14 +194,10 @@ pub(crate) fn api_models<'a>(
     product
         .apis
         .iter()
-        .map(|choice| {
-            // A model name may already begin with its provider.
-            let name = if choice.model.starts_with(&format!("{}/", choice.provider)) {
-                choice.model.clone()
-            } else {
-                format!("{}/{}", choice.provider, choice.model)
-            };
-            (format!("api:{name}"), name, model_of(choice))
+        .enumerate()
+        .map(|(index, choice)| {
+            let name = api_name(choice);
+            (format!("api:{name}"), name, model_of(choice, loads.of_api(index)))
         })
         .collect()
 }

@@ -65,11 +65,16 @@ impl Table<'_> {
     }
 
     fn share(&self, name: &str, value: f64) -> Input {
-        let from = self.model.load.workflow.as_ref().map_or_else(
-            || typed_at("success.probability", None),
-            |_| typed_at("stage", Some("the workflow's chain".to_owned())),
-        );
-        input(name, format!("{value:.6}"), from)
+        input(name, format!("{value:.6}"), self.model.success_from())
+    }
+
+    fn success_share(&self) -> Input {
+        let value = self.option.success_probability.get();
+        let mut share = self.share("share that succeeds", value);
+        if let Some(waiting) = self.model.load.waiting.as_ref().filter(|waiting| waiting.kept() < 1.0) {
+            share.from = waiting.success_from(self.model.success_of_those_who_wait(), share.from);
+        }
+        share
     }
 
     fn total(&self) -> Input {
@@ -239,13 +244,12 @@ impl Table<'_> {
 
     fn success(&self) -> Option<UnitFigure> {
         let usd = self.option.usd_per_successful_outcome?;
-        let share = self.option.success_probability.get();
         Some(figure(
             "usd_per_successful_outcome",
             "cost per successful outcome",
             Quantity::Usd(usd),
             "USD a month / (requests a month x share that succeeds)",
-            vec![self.total(), self.requests_input(), self.share("share that succeeds", share)],
+            vec![self.total(), self.requests_input(), self.success_share()],
         ))
     }
 
@@ -266,7 +270,7 @@ impl Table<'_> {
             vec![
                 self.total(),
                 self.requests_input(),
-                self.share("share that succeeds", self.option.success_probability.get()),
+                self.success_share(),
                 self.share("share that an escalation resolves", self.model.load.aided),
             ],
         ))
@@ -285,7 +289,7 @@ impl Table<'_> {
             + worth(success.value_usd_per_escalated_success, self.model.load.aided);
         let margin = value - self.option.usd_per_month;
         let note = |key: &str| typed_at(&format!("success.{key}"), None);
-        let mut inputs = vec![self.requests_input(), self.share("share that succeeds", share)];
+        let mut inputs = vec![self.requests_input(), self.success_share()];
         inputs.extend(
             success
                 .value_usd_per_success

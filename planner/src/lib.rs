@@ -24,6 +24,7 @@
 //! | `cost` | every line of an option's bill at a volume |
 //! | `cost_models` | the options: our own replicas, and every managed API |
 //! | [`workflow`] | the stages of a request as a Markov chain, their load and their bill |
+//! | `waiting` | what waiting for the first token costs: who gives up, who asks again |
 //! | [`stack`] | the lines beside inference, from their drivers |
 //! | `assumptions` | what the product file types |
 //! | `break_even` | where two cost curves cross |
@@ -63,6 +64,7 @@ pub mod stack;
 mod summary;
 pub mod traffic;
 pub mod uncertainty;
+mod waiting;
 pub mod workflow;
 
 pub use breakeven_measurement::{step_fit, step_model};

@@ -113,7 +113,7 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
         &capacity_from,
         options,
     );
-    let apis = api_models(product, &week, &loads.api, prices, options.as_of);
+    let apis = api_models(product, &week, &loads, prices, options.as_of);
 
     let mut plans = vec![match &own {
         Ok(model) => option_plan(SELF_HOST, &name, model, requests, capacity.as_ref()),
@@ -163,7 +163,10 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
             if let (Some(hybrid), Some((api, model))) = (&found.hybrid, cheapest) {
                 let named =
                     (format!("{}{api}", fleet::options::HYBRID), format!("{name} + {api} for the peaks"));
-                plans.push(bought(named, own, Bought::of(hybrid), Some(model.success), requests));
+                // What overflows is taken to wait as our own requests do.
+                let success = Fraction::new(model.success_of_those_who_wait() * own.load.kept());
+                let success = success.unwrap_or(model.success);
+                plans.push(bought(named, own, Bought::of(hybrid), Some(success), requests));
             }
             Some(found.plan)
         }
@@ -214,6 +217,7 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
     warnings.extend(price_warnings(&plans));
     warnings.extend(crate::stack::double_counted(&product.costs));
     warnings.extend(crate::workflow::summary::warnings(product, &loads, measurement));
+    warnings.extend(crate::waiting::warnings(product, &loads));
     if matches!(
         measurement.model.as_ref().map(|m| &m.weights),
         Some(breakeven_models::WeightsOrigin::Random { .. })

@@ -34,6 +34,8 @@ pub struct Worked {
     pub given: Vec<Input>,
     /// Whether it is a stage of the workflow.
     pub of_stage: bool,
+    /// Whether a request that its user sends again costs it again: stages but for people, who take a case once.
+    pub asked_again: bool,
     /// Whether its price is a managed API's of a sheet, and moves with those.
     pub api_priced: bool,
     /// Growth a year of its monthly amount from the second year on ([`debt_growth`]); 0 of all but operational debt.
@@ -95,6 +97,7 @@ impl Table<'_> {
                 drivers: drivers.to_vec(),
                 given: Vec::new(),
                 of_stage: false,
+                asked_again: false,
                 api_priced: false,
                 grows_per_year: 0.0,
             }),
@@ -431,6 +434,11 @@ impl CostEntry {
         });
         let inputs = typed.chain(worked.given.iter().cloned()).collect();
         crate::plan::Provenance::Computed { formula: worked.formula.to_owned(), inputs }
+    }
+
+    /// How many times a request costs its amount, where requests are asked `asked` times.
+    pub(crate) fn times_asked(&self, asked: f64) -> f64 {
+        if self.worked.as_ref().is_some_and(|worked| worked.asked_again) { asked } else { 1.0 }
     }
 
     /// Its amounts a month at a volume, in decimals.

@@ -163,7 +163,12 @@ fn of_stages(product: &Product, bill: &Bill<'_>, line: LineItem) -> Usd {
         cost.worked.as_ref().is_some_and(|worked| worked.of_stage) && cost.line == line && applies(cost.only)
     };
     let requests = decimal(product.traffic.requests_per_month.get());
-    product.costs.iter().filter(of_stage).map(|cost| cost.usd(requests, Decimal::ZERO)).sum()
+    let own_asked = || product.loads.as_ref().map_or(1.0, |loads| loads.own.asked());
+    let asked = bill.model.map_or_else(own_asked, |model| model.load.asked());
+    let usd = |cost: &crate::product::CostEntry| {
+        cost.usd(requests * decimal(cost.times_asked(asked)), Decimal::ZERO)
+    };
+    product.costs.iter().filter(of_stage).map(usd).sum()
 }
 
 /// Use of one request of each part, in any unit, and the unit's name.

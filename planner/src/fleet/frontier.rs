@@ -2,7 +2,7 @@
 //! that are not given up.
 
 use breakeven_hardware::Usd;
-use breakeven_measurement::{LatencySeries, RequestRate, Slo};
+use breakeven_measurement::{RequestRate, Slo};
 
 use super::{
     FleetError, Inputs,
@@ -10,19 +10,18 @@ use super::{
 };
 use crate::{
     break_even::with_capacity,
-    cost::{decimal, input, rounded, typed_at},
+    cost::{CostModel, decimal, input, rounded, typed_at},
     plan::{
         Provenance,
         fleet_plan::{FrontierPoint, LatencyFrontier},
     },
-    product::latency::{Abandonment, LatencyTable},
+    product::latency::LatencyTable,
+    waiting::{Waiting, mean_share},
 };
 
 /// Requests of each simulation, and halvings of the search: below a hundredth of the rate.
 const REQUESTS: u64 = 2_000;
 const HALVINGS: u32 = 8;
-/// Quantiles that stand for a distribution of waits.
-const QUANTILES: u32 = 200;
 
 /// What the frontier starts from: the simulated capacity under the SLO itself, and the measured one.
 pub(super) struct Start<'a> {
@@ -116,7 +115,11 @@ fn point(
     let product = start.inputs.product;
     let requests = product.traffic.requests_per_month.get();
     let Ok(rate) = RequestRate::new(simulated / start.simulated * start.measured) else { return Ok(point) };
-    let model = with_capacity(start.inputs.own, rate);
+    // The value lost under these targets stands beside the bill, not in it.
+    let mut load = start.inputs.own.load.clone();
+    load.waiting = load.waiting.map(Waiting::without_lost_value);
+    let without_lost = CostModel { load: &load, ..start.inputs.own.clone() };
+    let model = with_capacity(&without_lost, rate);
     let Some(by_hour) = model.replicas(requests) else { return Ok(point) };
     point.capacity_per_second = Some(rate.per_second());
     point.replicas = by_hour.iter().copied().max();
@@ -130,22 +133,13 @@ fn point(
     let busy = (mean / mean_replicas / rate.per_second()).min(1.0);
     let outcome =
         start.replica.at_rate(1, start.inputs.workload, slo, (simulated * busy).max(1e-6), REQUESTS)?;
-    let left = abandoned(&start.table.abandonment, &outcome.ttft);
+    let left = mean_share(&start.table.abandonment, &outcome.ttft);
     point.abandoned = Some(left);
     point.lost_usd_per_month = product.success.value_usd_per_success.map(|value| {
         let lost = requests * left * start.inputs.own.success.get();
         rounded(value.0.times(decimal(lost)))
     });
     Ok(point)
-}
-
-/// Mean share that leaves over a distribution of waits.
-fn abandoned(curve: &Abandonment, waits: &LatencySeries) -> f64 {
-    let at = |index: u32| {
-        let quantile = waits.quantile((f64::from(index) + 0.5) / f64::from(QUANTILES));
-        curve.share(quantile.and_then(breakeven_measurement::Quantile::finite).map(|wait| wait.as_secs_f64()))
-    };
-    (0..QUANTILES).map(at).sum::<f64>() / f64::from(QUANTILES)
 }
 
 fn from(start: &Start<'_>) -> Provenance {

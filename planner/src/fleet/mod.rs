@@ -196,7 +196,11 @@ fn overflow_of(api: &str, model: &CostModel<'_>, requests: f64, retries: f64) ->
             from = line.from.clone();
         }
     }
-    Overflow { api: api.to_owned(), usd_per_attempt: usd / (requests * (1.0 + retries)), from }
+    Overflow {
+        api: api.to_owned(),
+        usd_per_attempt: usd / (requests * model.load.asked() * (1.0 + retries)),
+        from,
+    }
 }
 
 /// From the naive quotient to the fleet of the busiest hour, one reason at a time.

@@ -52,7 +52,8 @@ pub fn levers(
     let product = measured.as_ref().unwrap_or(product);
     let sheets = Sheets { prices, as_of: options.as_of, measurement };
     // The file itself must be costed; what is wrong with it is said as `plan` says it.
-    with_stages(product.clone(), &sheets)?;
+    let staged = with_stages(product.clone(), &sheets)?;
+    notes.extend(staged.loads.iter().flat_map(|loads| crate::waiting::warnings(&staged, loads)));
     let capacity = replica_capacity(measurement);
     let world = World { measurement, prices, options, capacity: capacity.as_ref() };
     let mut search = Search::of(world, product);

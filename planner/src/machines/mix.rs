@@ -47,10 +47,10 @@ impl Type {
 
 /// The mix, where it takes more than one kind of machine and costs less than `own` alone. Owned hardware, whose price depends on its
 /// load, and machines on which another share succeeds are in no mix. There is none where replicas must be spread over zones, nor with
-/// stages, whose bill may differ from machine to machine.
+/// stages or a cost of latency, whose bill may differ from machine to machine.
 pub(crate) fn option(types: &[Type], own: &CostModel<'_>, name: &str, requests: f64) -> Option<OptionPlan> {
     let survival = own.product.fleet.capacity.survival(own.product.fleet.replicas_lost);
-    if survival.zones > 1 || own.load.workflow.is_some() {
+    if survival.zones > 1 || own.load.workflow.is_some() || own.load.waiting.is_some() {
         return None;
     }
     let types: Vec<&Type> = types.iter().filter(|one| one.success == own.success).collect();

@@ -69,7 +69,7 @@ pub struct FrontierPoint {
     pub capacity_per_second: Option<f64>,
     /// Replicas of the busiest hour.
     pub replicas: Option<u32>,
-    /// The option's bill.
+    /// The option's bill, but for what those who give up would have been worth.
     pub usd_per_month: Option<Usd>,
     /// Bill less that of the looser targets before: the price of the tightening.
     pub usd_more: Option<Usd>,

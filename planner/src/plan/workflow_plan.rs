@@ -20,7 +20,7 @@ pub struct WorkflowPlan {
     pub escalation: f64,
     /// Share of requests that end in failure.
     pub failure: f64,
-    /// Attempts of the option's model a request, retries of the stages included.
+    /// Attempts of the option's model a request, retries of the stages included, and of our own replicas repeats after long waits.
     pub attempts: f64,
     /// The same in requests as they were measured: what a replica's capacity is set against.
     pub measured_requests: f64,

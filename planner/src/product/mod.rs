@@ -109,10 +109,16 @@ pub struct ModelChoice {
     pub line: usize,
 }
 
-/// Reads no more than where the model is named.
+/// Reads no more than the places that are needed once the file is parsed: of the model's name and of the repeats by wait.
 #[derive(Deserialize)]
-struct ModelPlace {
+struct Places {
     model: NamePlace,
+    latency: Option<RepeatsPlace>,
+}
+
+#[derive(Deserialize)]
+struct RepeatsPlace {
+    repeats: Option<toml::Spanned<de::IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -278,6 +284,8 @@ pub struct ApiChoice {
     pub limits: Option<LimitsTable>,
     /// Throughput bought by the unit, which then replaces the price of tokens.
     pub provisioned: Option<ProvisionedTable>,
+    /// How long it lets wait for the first token, for the curves of `[latency]`; where left out, what waiting costs is left out for it.
+    pub ttft: Option<latency::TypedWaits>,
 }
 
 /// `[[cost]]`: one contribution to one line of the bill.
@@ -345,8 +353,13 @@ impl Product {
         // Numbers typed as distributions become their likely values, every byte else in its place.
         let (likely, uncertain) = lift::lift(text, file)?;
         let mut product: Self = toml::from_str(&likely).map_err(|e| at(&e))?;
-        let place: ModelPlace = toml::from_str(&likely).map_err(|e| at(&e))?;
-        product.model.line = line_of(text, place.model.name.span().start);
+        let places: Places = toml::from_str(&likely).map_err(|e| at(&e))?;
+        product.model.line = line_of(text, places.model.name.span().start);
+        if let (Some(table), Some(repeats)) =
+            (&mut product.latency, places.latency.and_then(|latency| latency.repeats))
+        {
+            table.repeats_place = format!("{file}, line {}", line_of(text, repeats.span().start));
+        }
         let of_stage = |e: crate::workflow::graph::Refused| {
             ProductError::of_table("stage", e.index, &e.at, e.message, text, file)
         };

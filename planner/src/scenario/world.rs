@@ -61,7 +61,7 @@ impl World<'_> {
             self.options,
         );
         let mut models = vec![(SELF_HOST.to_owned(), own)];
-        let apis = api_models(product, &week, &loads.api, self.prices, self.options.as_of);
+        let apis = api_models(product, &week, &loads, self.prices, self.options.as_of);
         models.extend(apis.into_iter().map(|(id, _, model)| (id, model)));
         use_them(&models)
     }

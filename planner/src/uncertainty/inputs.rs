@@ -18,6 +18,7 @@ pub(crate) enum Number {
     Burst,
     Success,
     ApiSuccess(usize),
+    SuccessValue,
     TokensRatio(usize),
     ApiPrice,
     MachinePrice,
@@ -143,6 +144,7 @@ impl<'a> Setup<'a> {
                 Some(Number::Success)
             }
             "fleet.success_probability" => Some(Number::Success),
+            "success.value_usd_per_success" => Some(Number::SuccessValue),
             "fleet.usd_per_hour" => Some(Number::MachinePrice),
             "measured.capacity" => Some(Number::Capacity),
             _ => None,
@@ -230,6 +232,7 @@ impl Number {
                     option.success = value * option.workflow_success;
                 }
             }),
+            Self::SuccessValue => each(kernel, |option| option.value = value),
             Self::TokensRatio(index) => each(kernel, |option| {
                 if option.api == Some(index)
                     && let Calls::Tokens { ratio, .. } | Calls::Units { ratio, .. } = &mut option.calls

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use breakeven_hardware::{
-    Service,
+    Service, Usd,
     api_limits::{PeakMinute, RateLimits},
     sheet::{Term, TokenRates},
 };
@@ -16,6 +16,7 @@ use crate::{
     scenario::Factors,
     stack::debt_growth,
     traffic::{HOURS, HOURS_PER_MONTH},
+    waiting::Waiting,
 };
 
 const SECONDS_PER_MONTH: f64 = HOURS_PER_MONTH * 3_600.0;
@@ -46,6 +47,10 @@ pub struct OptionKernel {
     pub(crate) workflow_success: f64,
     /// Share of requests that an escalation resolves.
     aided: f64,
+    /// What waiting leaves of the successes; the share of them that it costs on a line of its own, and what each is worth there.
+    kept: f64,
+    lost: f64,
+    pub(crate) value: f64,
     /// Attempts that the stages make a request: in requests as measured, and in number.
     load: (f64, f64),
     /// USD a request that moves with API prices: stages that ask one.
@@ -169,20 +174,26 @@ impl OptionKernel {
         let usd = |price: Option<crate::product::Price>| price.map_or(0.0, |p| p.0.to_f64());
         let api_priced =
             |cost: &crate::product::CostEntry| cost.worked.as_ref().is_some_and(|worked| worked.api_priced);
+        let asked = model.load.asked();
         let costs = || product.costs.iter().enumerate().filter(|(_, cost)| applies(cost.only));
         let typed = costs().filter(|(_, cost)| !api_priced(cost)).map(|(index, cost)| {
-            (index, [usd(cost.usd_per_month), usd(cost.usd_per_request), usd(cost.usd_per_failure)])
+            let each = usd(cost.usd_per_request) * cost.times_asked(asked);
+            (index, [usd(cost.usd_per_month), each, usd(cost.usd_per_failure)])
         });
+        let (lost, value) = model.load.waiting.as_ref().map_or((0.0, Usd::ZERO), Waiting::lost);
         let limits = api.and_then(|index| product.apis.get(index)?.limits).map(|table| table.limits());
         let mut option = Self {
             id: id.to_owned(),
             success: model.success.get(),
             workflow_success: model.load.success,
             aided: model.load.aided,
+            kept: model.load.kept(),
+            lost,
+            value: value.to_f64(),
             load: (model.load.in_all(), model.load.attempts),
             api_priced: costs()
                 .filter(|(_, cost)| api_priced(cost))
-                .map(|(_, cost)| usd(cost.usd_per_request))
+                .map(|(_, cost)| usd(cost.usd_per_request) * cost.times_asked(asked))
                 .sum(),
             api,
             calls: calls(model)?,
@@ -256,13 +267,15 @@ impl OptionKernel {
             }
         };
         let success = self.success * at.success;
+        let of_those_who_wait = if self.kept > 0.0 { success / self.kept } else { 0.0 };
         let [fixed, each, failing] = self.typed_sum;
         let grown = self.debts.iter().map(|(usd, grows)| usd * (debt_growth(*grows, at.months) - 1.0));
         let other = fixed
             + grown.sum::<f64>()
             + at.fixed_usd
             + (each + at.usd_per_request + self.api_priced * at.api_prices * kernel.api_price) * requests
-            + failing * requests * (1.0 - success - self.aided).max(0.0);
+            + self.lost * self.value * requests * success
+            + failing * requests * (1.0 - of_those_who_wait - self.aided).max(0.0);
         Some(Cost { usd: calls + other, successes: requests * success })
     }
 
@@ -392,7 +405,7 @@ fn calls(model: &CostModel<'_>) -> Option<Calls> {
             Some(Calls::Tokens {
                 ratio: *tokens_ratio,
                 segments: segments.collect(),
-                fee: price.usd_per_request.map_or(0.0, breakeven_hardware::Usd::to_f64),
+                fee: price.usd_per_request.map_or(0.0, Usd::to_f64),
             })
         }
     }

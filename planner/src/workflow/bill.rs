@@ -18,6 +18,7 @@ use crate::{
     plan::{Input, LineItem},
     product::{CostEntry, OnlyFor, Price, Product, stage::StageTable},
     stack::Worked,
+    waiting::{own_asked, waited},
 };
 
 /// What stages are priced with.
@@ -38,11 +39,12 @@ pub(crate) fn check(product: &Product) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Attempts that the stages make of our own model a request, in requests as they were measured; 1 without stages. `None` where the
-/// workflow has no solution, which a parsed product's has.
+/// Attempts that are made of our own model a request, in requests as they were measured: those of the stages, each as often as its user
+/// asks. `None` where the workflow has no solution, which a parsed product's has, or where waits make every request be asked again.
 pub fn measured_requests(product: &Product, measurement: &Measurement) -> Option<f64> {
+    let asked = own_asked(product, measurement)?;
     if product.stages.is_empty() {
-        return Some(1.0);
+        return Some(asked);
     }
     let free = ModelPrice { usd_per_million_input: 0.0, usd_per_million_output: 0.0, usd_per_call: 0.0 };
     let means = Some(segment_means(product));
@@ -50,7 +52,7 @@ pub fn measured_requests(product: &Product, measurement: &Measurement) -> Option
     let workflow = Workflow::of(&tables, OnlyFor::SelfHost, means, &|_, _| Some(free)).ok()?;
     let expected = workflow.expected()?;
     let lengths = segment_tokens(&product.workload(), measurement, product.longer);
-    Some(Load::of(workflow, expected, &lengths, measurement, product.longer).in_all())
+    Some(Load::of(workflow, expected, &lengths, measurement, product.longer).in_all() * asked)
 }
 
 /// The stages of our own replicas: with what was measured of their calls.
@@ -96,10 +98,11 @@ pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<P
     }
     if product.stages.is_empty() {
         let plain = Loads::plain(&product.workload());
-        product.loads = Some(match product.longer {
+        let plain = match product.longer {
             Some(longer) => plain.longer(longer, sheets.measurement),
             None => plain,
-        });
+        };
+        product.loads = Some(waited(plain, &product, sheets.measurement)?);
         return Ok(product);
     }
     let workload = product.workload();
@@ -144,7 +147,8 @@ pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<P
     }
     let longer = product.longer;
     let load = |(workflow, expected)| Load::of(workflow, expected, &lengths, sheets.measurement, longer);
-    product.loads = Some(Loads { own: load(own), api: load(api) });
+    let loads = Loads { own: load(own), api: load(api), apis: Vec::new() };
+    product.loads = Some(waited(loads, &product, sheets.measurement)?);
     product.costs.extend(entries);
     Ok(product)
 }
@@ -267,6 +271,7 @@ fn entries_of(
                 drivers: Vec::new(),
                 given,
                 of_stage: true,
+                asked_again: stage.minutes <= 0.0,
                 api_priced: sheet.is_some(),
                 grows_per_year: 0.0,
             }),

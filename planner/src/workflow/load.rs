@@ -11,6 +11,7 @@ use crate::{
     allocation::seconds_per_token,
     cost::{SegmentTokens, input, typed_at},
     plan::Provenance,
+    waiting::Waiting,
 };
 
 /// What a request asks of one kind of option.
@@ -34,6 +35,8 @@ pub(crate) struct Load {
     pub(crate) fixed_tokens: (f64, f64),
     /// How often a request spends its segment's prompt and answer tokens beside those.
     pub(crate) of_segment: (f64, f64),
+    /// What waiting makes of it, already in the figures above; `None` where nothing is known of that.
+    pub(crate) waiting: Option<Waiting>,
     /// The workflow behind it; `None` without stages.
     pub(crate) workflow: Option<Solved>,
 }
@@ -51,7 +54,10 @@ pub(crate) struct Solved {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Loads {
     pub(crate) own: Load,
+    /// Of an API, whatever its waits.
     pub(crate) api: Load,
+    /// Of each API with its waits, in the file's order; empty where no wait matters.
+    pub(crate) apis: Vec<Load>,
 }
 
 impl Loads {
@@ -67,9 +73,15 @@ impl Loads {
             aided: 0.0,
             fixed_tokens: (0.0, 0.0),
             of_segment: (1.0, 1.0),
+            waiting: None,
             workflow: None,
         };
-        Self { own: load.clone(), api: load }
+        Self { own: load.clone(), api: load, apis: Vec::new() }
+    }
+
+    /// Of the `index`-th API.
+    pub(crate) fn of_api(&self, index: usize) -> &Load {
+        self.apis.get(index).unwrap_or(&self.api)
     }
 
     /// The same where segments are longer than was measured: a call is as many measured requests as its tokens take time.
@@ -137,6 +149,7 @@ impl Load {
             aided: (expected.resolved - expected.success).max(0.0),
             fixed_tokens: (0.0, 0.0),
             of_segment: (0.0, 0.0),
+            waiting: None,
             workflow: None,
         };
         let mut retried_demand = 0.0;
@@ -178,6 +191,32 @@ impl Load {
         let from = calls_from(&workflow, &expected, measurement);
         load.workflow = Some(Solved { workflow, expected, from });
         load
+    }
+
+    /// The same where requests are asked again, and their users may leave: every attempt is made as often as a request is asked.
+    pub(crate) fn waited(mut self, waiting: Waiting) -> Self {
+        let asked = waiting.asked;
+        for segment in self.first.iter_mut().chain(&mut self.retried) {
+            let (share, input, output) = segment.parts();
+            *segment = SegmentTokens::new(share * asked, input, output);
+        }
+        self.demand *= asked;
+        self.attempts *= asked;
+        self.fixed_tokens = (self.fixed_tokens.0 * asked, self.fixed_tokens.1 * asked);
+        self.of_segment = (self.of_segment.0 * asked, self.of_segment.1 * asked);
+        self.success *= waiting.kept();
+        self.waiting = Some(waiting);
+        self
+    }
+
+    /// How often a request is asked, its first time included.
+    pub(crate) fn asked(&self) -> f64 {
+        self.waiting.as_ref().map_or(1.0, |waiting| waiting.asked)
+    }
+
+    /// What waiting leaves of the successes.
+    pub(crate) fn kept(&self) -> f64 {
+        self.waiting.as_ref().map_or(1.0, Waiting::kept)
     }
 
     /// All attempts that the stages make, in requests as they were measured.
