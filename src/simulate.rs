@@ -116,14 +116,20 @@ pub(crate) fn simulate(arguments: &SimulateArguments) -> Result<Answer> {
     let replica = replica(arguments, &product, &measurement)?;
     let week = Week::of(&product);
     // With stages, each request is so many of the measured ones.
-    let attempts = measured_requests(&product, &measurement).unwrap_or(1.0);
-    let typed = product.traffic.requests_per_month.get() * attempts;
-    let mean = match arguments.rate {
-        Some(rate) => rate,
-        None => match mean_rate(typed, product.success.retries_per_request.get()) {
+    let attempts = measured_requests(&product, &measurement);
+    let mean = if let Some(rate) = arguments.rate {
+        rate
+    } else {
+        let Some(attempts) = attempts else {
+            bail!(
+                "`latency.repeats` makes every request be asked again without end; lower its shares, or give --rate"
+            );
+        };
+        let typed = product.traffic.requests_per_month.get() * attempts;
+        match mean_rate(typed, product.success.retries_per_request.get()) {
             Some(rate) => rate.per_second(),
             None => bail!("`traffic.requests_per_month` is {typed}, which is no rate; give --rate"),
-        },
+        }
     };
     let per_second =
         week.mean.iter().map(|factor| if arguments.flat { mean } else { factor * mean }).collect();

@@ -160,6 +160,12 @@ fn the_workbook_recalculates_to_the_plan_before_and_after_a_cell_changes() {
     let folder = folder.path();
     let bot = fs::read_to_string("examples/support-bot.toml").unwrap();
     let full = format!("{}\n{MORE}", bot.replacen("term = \"on_demand\"", "term = \"reserved_1y\"", 1));
+    // Requests that are asked again, of our own replicas, of an API by tokens and of one by units.
+    let ttft = "\nttft = { median = \"400 ms\", p95 = \"1500 ms\" }\n";
+    let waits = full
+        .replacen("model = \"gpt-6-luna\"", &format!("model = \"gpt-6-luna\"{ttft}"), 1)
+        .replacen("tokens_ratio = 1.1", &format!("tokens_ratio = 1.1{ttft}"), 1)
+        + "\n[latency]\nrepeats = [{ after = \"100 ms\", share = 0.1 }, { after = \"1 s\", share = 0.3 }]\n";
     // Each: a cell's name, its new number, and the same change in the product file.
     let changes = [
         (
@@ -174,7 +180,7 @@ fn the_workbook_recalculates_to_the_plan_before_and_after_a_cell_changes() {
     ];
     let mut books = Vec::new();
     let mut plans = Vec::new();
-    for (kind, product) in [("bot", &bot), ("full", &full)] {
+    for (kind, product) in [("bot", &bot), ("full", &full), ("waits", &waits)] {
         let plan = plan_of(product, folder, kind);
         let book = workbook_of(folder, kind);
         for (name, cell, value, from, to) in changes {

@@ -66,8 +66,20 @@ pub struct OptionBasis {
     /// Share of requests that an escalation resolves.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub aided: f64,
+    /// How often a request is asked, repeats after long waits included.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub asked: f64,
     /// Where its model calls come from.
     pub supply: SupplyBasis,
+}
+
+pub(crate) fn once() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+pub(crate) fn is_once(asked: &f64) -> bool {
+    *asked <= 1.0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
@@ -110,8 +122,7 @@ pub enum SupplyBasis {
         /// Tokens of the same text in its tokenizer, over ours.
         tokens_ratio: f64,
     },
-    /// No closed formula: owned hardware, whose energy follows the hours, workflows, whose calls are a chain's, and APIs whose requests are
-    /// asked again after long waits.
+    /// No closed formula: owned hardware, whose energy follows the hours, and workflows, whose calls are a chain's.
     Other,
 }
 
@@ -172,6 +183,7 @@ impl CostBasis {
                     id: (*id).to_owned(),
                     success_probability: model.success.get(),
                     aided: model.load.aided,
+                    asked: model.load.asked(),
                     supply: supply_of(model, &segments),
                 })
                 .collect(),
@@ -203,6 +215,8 @@ impl CostBasis {
         let retries = self.retries_per_request;
         let split = |all: f64| (all / (1.0 + retries), all * retries / (1.0 + retries));
         let mean = self.mean_rate(requests);
+        // What an API is asked is its own: our stages and waits are not in it.
+        let asked = requests * option.asked;
         match &option.supply {
             SupplyBasis::Replicas { capacity_per_second, usd_per_replica_hour, pays_for_the_peak } => {
                 let replicas = self.busiest_by_hour.iter().map(|busiest| {
@@ -219,10 +233,10 @@ impl CostBasis {
             SupplyBasis::Tokens { tokens_ratio, prices } => {
                 let usd = self.shares().into_iter().zip(&self.segments).zip(prices).map(
                     |((share, segment), price)| {
-                        let tokens = |mean: f64| (requests * share * mean * tokens_ratio).round();
+                        let tokens = |mean: f64| (asked * share * mean * tokens_ratio).round();
                         tokens(segment.input_tokens) * price.usd_per_million_input.to_f64() / 1e6
                             + tokens(segment.output_tokens) * price.usd_per_million_output.to_f64() / 1e6
-                            + (requests * share).round().max(1.0) * price.usd_per_request.to_f64()
+                            + (asked * share).round().max(1.0) * price.usd_per_request.to_f64()
                     },
                 );
                 let base: f64 = usd.sum();
@@ -240,7 +254,7 @@ impl CostBasis {
                 let tokens = |of: fn(&SegmentBasis) -> f64| -> f64 {
                     self.shares().into_iter().zip(&self.segments).map(|(share, s)| share * of(s)).sum()
                 };
-                let wanted = mean
+                let wanted = asked * (1.0 + retries) / (self.hours_per_month * 3_600.0)
                     * peak
                     * tokens_ratio
                     * (tokens(|s| s.input_tokens) / input_tokens_per_second_per_unit
@@ -295,8 +309,7 @@ pub fn kind_name(kind: &OptionKind) -> &'static str {
 }
 
 fn supply_of(model: &CostModel<'_>, segments: &[breakeven_measurement::Segment]) -> SupplyBasis {
-    let repeated_api = matches!(model.supply, Supply::Api { .. }) && model.load.asked() > 1.0;
-    if model.load.workflow.is_some() || repeated_api {
+    if model.load.workflow.is_some() {
         return SupplyBasis::Other;
     }
     match &model.supply {

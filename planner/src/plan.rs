@@ -205,13 +205,16 @@ pub struct TrafficSummary {
     pub requests_per_month: f64,
     /// Attempts a month, retries included: what the target sees. With `[[stage]]`, all calls of our own model.
     pub attempts_per_month: f64,
+    /// How often a request of our own replicas is asked, repeats after long waits included.
+    #[serde(default = "crate::basis::once", skip_serializing_if = "crate::basis::is_once")]
+    pub asked_per_request: f64,
     /// Mean attempts per second.
     pub mean_rate: RequestRate,
     /// Attempts per second in the busiest hour of the week.
     pub peak_hour_rate: RequestRate,
     /// The same with the burst factor: what the fleet is sized for.
     pub design_rate: RequestRate,
-    /// Mean prompt tokens a request, in the benchmarked model's tokenizer.
+    /// Mean prompt tokens a request, each time it is asked, in the benchmarked model's tokenizer.
     pub mean_input_tokens: f64,
     /// Mean answer tokens a request.
     pub mean_output_tokens: f64,

@@ -283,11 +283,12 @@ fn traffic_summary(product: &Product, week: &Week, load: &Load) -> Result<Traffi
     Ok(TrafficSummary {
         requests_per_month: requests,
         attempts_per_month: requests * load.attempts * (1.0 + retries),
+        asked_per_request: load.asked(),
         mean_rate: mean,
         peak_hour_rate: rate(mean.per_second() * week.peak_hour())?,
         design_rate: rate(mean.per_second() * week.peak_ready())?,
-        mean_input_tokens: load.input_tokens(),
-        mean_output_tokens: load.output_tokens(),
+        mean_input_tokens: load.input_tokens() / load.asked(),
+        mean_output_tokens: load.output_tokens() / load.asked(),
     })
 }
 

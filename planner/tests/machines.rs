@@ -190,6 +190,21 @@ fn a_term_costs_the_same_beside_and_in_the_mix_of_terms() {
 }
 
 #[test]
+fn a_lever_on_what_another_machine_has_not_takes_none_away() {
+    let text = format!(
+        "{FLEET}[[lever]]\nname = \"negotiate\"\ntimes = {{ \"fleet.usd_per_hour\" = 0.8 }}\n\
+         [[machine]]\nname = \"rented\"\nmeasurement = \"r.json\"\ninstance = \"g6.xlarge\"\n"
+    );
+    let plan = planned(&product(REQUESTS, &text), 0.4, &[("rented", 1.25)]);
+    let rented = plan.options.iter().find(|option| option.name.contains("rented")).unwrap();
+    assert!(
+        !rented.infeasible.as_ref().is_some_and(|why| why.contains("multiply")),
+        "{:?}",
+        rented.infeasible
+    );
+}
+
+#[test]
 fn an_hour_without_traffic_keeps_a_replica_in_the_mix_too() {
     let hours = [[0.0; 10].as_slice(), [9.0; 14].as_slice()].concat();
     let mean: f64 = hours.iter().sum::<f64>() / 24.0;

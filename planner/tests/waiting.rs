@@ -159,6 +159,36 @@ fn an_api_that_nobody_timed_is_left_out_and_the_plan_says_so() {
 }
 
 #[test]
+fn the_basis_of_a_spreadsheet_and_the_summary_know_repeats() {
+    let other = "[[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-mini\"\n";
+    let plan = plan_of(&format!("{}{FLEET}{API}{TYPED}{other}[latency]\n{AGAIN}", success("")));
+    let basis = plan.cost_basis.as_ref().unwrap();
+    assert_eq!(basis.options.len(), 3);
+    for of in &basis.options {
+        for item in [LineItem::Inference, LineItem::Retries] {
+            let found = basis.line(of, item, REQUESTS).unwrap();
+            assert!((found - line(&plan, &of.id, item)).abs() < 1e-6, "{}: {found}", of.id);
+        }
+    }
+    let asked: Vec<f64> = basis.options.iter().map(|option| option.asked).collect();
+    for (found, by_hand) in asked.into_iter().zip([1.25, 1.0 / 0.9, 1.0]) {
+        close(found, by_hand);
+    }
+    close(plan.traffic.asked_per_request, 1.25);
+    close(plan.traffic.mean_input_tokens, 100.0);
+    close(plan.traffic.mean_output_tokens, 50.0);
+    close(plan.traffic.attempts_per_month, 1.25 * REQUESTS);
+}
+
+#[test]
+fn a_success_that_is_worth_nothing_is_none_of_value() {
+    let with = |value: &str| plan_of(&format!("{}{FLEET}{API}{TYPED}[latency]\n{LEAVE}", success(value)));
+    let (nothing, unsaid) = (with("value_usd_per_success = 0\n"), with(""));
+    let share = |plan: &Plan| option(plan, SELF_HOST).success_probability;
+    assert_eq!(share(&nothing), share(&unsaid));
+}
+
+#[test]
 fn without_a_curve_nothing_changes() {
     let base = format!("{}{FLEET}{API}{TYPED}", success("value_usd_per_success = 0.02\n"));
     let (with, without) = (plan_of(&format!("{base}[latency]\ntimes = [2]\n")), plan_of(&base));

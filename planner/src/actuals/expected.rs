@@ -84,12 +84,15 @@ impl Expected {
         let option = choose(plan, usage, asked)?;
         let ratio = option.as_ref().and_then(|(option, _)| tokens_ratio(plan, &option.id)).unwrap_or(1.0);
         let traffic = &plan.traffic;
-        let retries = (traffic.attempts_per_month / traffic.requests_per_month - 1.0).max(0.0);
+        // A log knows no repeats: each is a request of its own there.
+        let own_asked = traffic.asked_per_request;
+        let retries = (traffic.attempts_per_month / (traffic.requests_per_month * own_asked) - 1.0).max(0.0);
+        let asked = option.as_ref().and_then(|(option, _)| asked_of(plan, &option.id)).unwrap_or(own_asked);
         let named = option.as_ref().map_or_else(String::new, |(option, _)| format!(", {}", option.name));
         let likeliest = option.as_ref().map(|(option, _)| option.success_probability.get());
         Ok(Self {
             source: format!("plan of {}{named}", plan.as_of),
-            requests_per_month: traffic.requests_per_month,
+            requests_per_month: traffic.requests_per_month * asked,
             retries_per_request: if retries.is_finite() { retries } else { 0.0 },
             input_tokens: traffic.mean_input_tokens * ratio,
             output_tokens: traffic.mean_output_tokens * ratio,
@@ -151,6 +154,11 @@ fn choose<'p>(
     Ok(feasible(plan).find(|option| Some(option.id.as_str()) == choice).map(|option| {
         (option, "the plan's choice; no API of the plan has the model of most calls".to_owned())
     }))
+}
+
+/// How often a request of an option is asked.
+fn asked_of(plan: &Plan, id: &str) -> Option<f64> {
+    Some(plan.cost_basis.as_ref()?.options.iter().find(|option| option.id == id)?.asked)
 }
 
 fn tokens_ratio(plan: &Plan, id: &str) -> Option<f64> {

@@ -118,7 +118,7 @@ fn allocation(plan: &Value, by: &str) -> Vec<(usize, String)> {
 fn traffic(plan: &Value, key: &str) -> Vec<(usize, String)> {
     let formula = match key {
         "attempts_per_month" => {
-            "requests a month x (1 + retries a request); with [[stage]], all calls of our own model"
+            "requests a month x times each is asked x (1 + retries a request); with [[stage]], all calls of our own model"
         }
         "mean_rate" => "attempts a month / (730.5 x 3,600 s)",
         "peak_hour_rate" => "mean rate x the busiest hour of the week over the mean hour",

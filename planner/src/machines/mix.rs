@@ -50,7 +50,7 @@ impl Type {
 /// stages or a cost of latency, whose bill may differ from machine to machine.
 pub(crate) fn option(types: &[Type], own: &CostModel<'_>, name: &str, requests: f64) -> Option<OptionPlan> {
     let survival = own.product.fleet.capacity.survival(own.product.fleet.replicas_lost);
-    if survival.zones > 1 || own.load.workflow.is_some() || own.load.waiting.is_some() {
+    if survival.zones > 1 || own.load.workflow.is_some() || crate::waiting::matters(own.product) {
         return None;
     }
     let types: Vec<&Type> = types.iter().filter(|one| one.success == own.success).collect();

@@ -19,6 +19,8 @@ pub(super) fn on(product: &Product, machine: Option<usize>, term: Term) -> Resul
     let mut file: DocumentMut =
         product.uncertain.text().parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
     let other = machine.and_then(|index| other(&file, index));
+    // A plan is that of all levers off, and one may change what this machine has not.
+    file.remove("lever");
     let name = machine.and_then(|index| product.machines.get(index)).map_or("", |table| table.name.as_str());
     let fleet = file.entry("fleet").or_insert_with(|| Item::Table(Table::new()));
     let fleet = fleet.as_table_like_mut().ok_or("expected a table at `fleet`")?;
@@ -46,7 +48,7 @@ pub(super) fn on(product: &Product, machine: Option<usize>, term: Term) -> Resul
         if let (Some(own), Some(purchase)) =
             (own, fleet.get_mut("purchase").and_then(Item::as_table_like_mut))
             && !purchase.contains_key(&key)
-            && product.fleet.term != Term::Owned
+            && !matches!(product.fleet.term, Term::Owned | Term::CapacityBlock)
         {
             purchase.insert(&key, own);
         }

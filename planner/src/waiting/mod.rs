@@ -101,6 +101,11 @@ impl Waiting {
     }
 }
 
+/// Whether what waiting costs is asked for.
+pub(crate) fn matters(product: &Product) -> bool {
+    curves(product).is_some()
+}
+
 /// The table, where one of its curves is typed.
 fn curves(product: &Product) -> Option<&LatencyTable> {
     product.latency.as_ref().filter(|table| !(table.abandonment.is_none() && table.repeats.is_none()))
@@ -116,7 +121,7 @@ pub(crate) fn waited(
     measurement: &Measurement,
 ) -> Result<Loads, PlanError> {
     let Some(table) = curves(product) else { return Ok(loads) };
-    let value = product.success.value_usd_per_success.map(|price| price.0);
+    let value = product.success.value_usd_per_success.map(|price| price.0).filter(|usd| *usd != Usd::ZERO);
     let of = |load: &Load, waits: Option<Waits<'_>>| -> Result<Load, PlanError> {
         Ok(match waits {
             Some(waits) => load.clone().waited(Waiting::of(table, &waits, value)?),

@@ -247,7 +247,8 @@ fn entries_of(
                  usd: f64,
                  path: String,
                  formula,
-                 given: Vec<Input>|
+                 given: Vec<Input>,
+                 asked_again|
      -> Result<Option<CostEntry>, PlanError> {
         if usd <= 0.0 {
             return Ok(None);
@@ -271,37 +272,42 @@ fn entries_of(
                 drivers: Vec::new(),
                 given,
                 of_stage: true,
-                asked_again: stage.minutes <= 0.0,
+                asked_again,
                 api_priced: sheet.is_some(),
                 grows_per_year: 0.0,
             }),
         }))
     };
-    let mut first = vec![visits.clone()];
-    first.extend(prices.clone());
+    // People take a case once, however often it is asked for; calls are made each time.
+    let people_usd = found.minutes * stage.usd_per_minute;
+    let rest = found.usd - people_usd;
+    // What rounding leaves of a difference is no call.
+    let calls_usd = if rest > found.usd * 1e-12 { rest } else { 0.0 };
+    let mut people = vec![visits.clone()];
     if stage.minutes > 0.0 {
-        first.push(input(
+        people.push(input(
             "minutes a visit",
             stage.minutes,
             typed_at(&format!("{path}.minutes_per_visit"), table.note.clone()),
         ));
-        first.push(input(
+        people.push(input(
             "USD of an hour",
             stage.usd_per_minute * 60.0,
             typed_at(&format!("{path}.loaded_usd_per_hour"), table.note.clone()),
         ));
     }
+    let mut first = vec![visits.clone()];
+    first.extend(prices.clone());
     let mut again = vec![visits, retries(stage, found, &path, table)];
     again.extend(prices);
-    let formula = if stage.minutes > 0.0 {
-        "requests x visits x (calls x price of a call + minutes / 60 x loaded hour)"
-    } else {
-        "requests x visits x calls x (price of a call + prompt tokens x price + answer tokens x price)"
-    };
+    let formula =
+        "requests x visits x calls x (price of a call + prompt tokens x price + answer tokens x price)";
+    let of_people = "requests x visits x minutes / 60 x loaded hour";
     let retried = "requests x retries x (price of a call + longer prompt x price + answer tokens x price)";
     let all = [
-        entry(stage.line, found.usd, path.clone(), formula, first)?,
-        entry(LineItem::Retries, found.retried_usd, format!("{path}.retries"), retried, again)?,
+        entry(stage.line, calls_usd, path.clone(), formula, first, true)?,
+        entry(stage.line, people_usd, path.clone(), of_people, people, false)?,
+        entry(LineItem::Retries, found.retried_usd, format!("{path}.retries"), retried, again, true)?,
     ];
     Ok(all.into_iter().flatten().collect())
 }

@@ -154,6 +154,13 @@ fn typed(option: &OptionBasis, prefix: &str, volume: &str, line: Option<&str>) -
 
 fn calls(basis: &CostBasis, option: &Column<'_>, volume: &str, which: Calls) -> Option<String> {
     let prefix = &option.prefix;
+    let own = option.basis?;
+    // Our replicas answer all attempts of a request; an API's requests are asked as often as its own users do.
+    let asked = match &own.supply {
+        SupplyBasis::Replicas { .. } => basis.attempts_per_request,
+        _ => Some(own.asked).filter(|asked| *asked > 1.0),
+    };
+    let volume = &asked.map_or_else(|| volume.to_owned(), |times| format!("({volume}*{times})"));
     // Attempts per second, on average.
     let mean = format!("({volume}*(1+retries_per_request)/(hours_per_month*3600))");
     let of_all = match which {
@@ -161,7 +168,7 @@ fn calls(basis: &CostBasis, option: &Column<'_>, volume: &str, which: Calls) -> 
         Calls::Retries => "*retries_per_request/(1+retries_per_request)",
         Calls::All => "",
     };
-    Some(match &option.basis?.supply {
+    Some(match &own.supply {
         SupplyBasis::Replicas { pays_for_the_peak, .. } => {
             let needed = |busiest: &str| {
                 format!("ROUNDUP({mean}*{busiest}*burst_factor/{prefix}_capacity-{HAIR:.9},0)")

@@ -162,6 +162,7 @@ pub(crate) fn plan() -> Plan {
         traffic: TrafficSummary {
             requests_per_month: 500_000.0,
             attempts_per_month: 515_000.0,
+            asked_per_request: 1.0,
             mean_rate: rate(0.196),
             peak_hour_rate: rate(0.61),
             design_rate: rate(0.92),
