@@ -101,9 +101,8 @@ pub(crate) fn instance_price(
 /// The machine's price: the sheet's row for the instance that the product names, else the product's own figure.
 fn machine_price(product: &Product, prices: &PriceBook, as_of: Date) -> Result<(Usd, Provenance), String> {
     let fleet = &product.fleet;
-    if let Some((key, price)) = fleet.purchase.as_ref().and_then(|table| table.typed(fleet.term)) {
-        let note = fleet.purchase.as_ref().and_then(|table| table.note.clone());
-        return Ok((price.0, typed_at(&format!("fleet.purchase.{key}"), note)));
+    if let Some((price, from)) = fleet.purchase.as_ref().and_then(|table| table.typed(fleet.term)) {
+        return Ok((price.0, from));
     }
     if let Some(instance) = &fleet.instance {
         if let Some(priced) = instance_price(prices, instance, fleet.term, as_of) {

@@ -231,7 +231,16 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
                 .to_owned(),
         );
     }
-    if own.is_ok() && product.fleet.usd_per_hour.is_some() {
+    let typed_beside = product.fleet.purchase.as_ref().and_then(|table| table.typed(product.fleet.term));
+    if let (Some(used), Some(unused)) = (&typed_beside, product.fleet.usd_per_hour)
+        && used.0 != unused
+    {
+        warnings.push(format!(
+            "fleet.usd_per_hour is not used: [fleet.purchase] has another price of the same term, {}",
+            product.fleet.term
+        ));
+    }
+    if own.is_ok() && (typed_beside.is_some() || product.fleet.usd_per_hour.is_some()) {
         warnings.push(
             "the machine's hourly price is typed in the product file, not from a price sheet".to_owned(),
         );

@@ -205,6 +205,21 @@ fn a_lever_on_what_another_machine_has_not_takes_none_away() {
 }
 
 #[test]
+fn two_prices_of_one_term_are_said_and_one_is_used_everywhere() {
+    let text = format!("{FLEET}[fleet.purchase]\non_demand_usd_per_hour = 0.6\n");
+    let plan = planned(&product(REQUESTS, &text), 0.4, &[]);
+    close(option(&plan, SELF_HOST), 3.0 * 0.6 * MONTH);
+    close(option(&plan, "self_host_mix"), 3.0 * 0.6 * MONTH);
+    assert!(
+        plan.warnings.iter().any(|w| w.contains("fleet.usd_per_hour is not used")),
+        "{:?}",
+        plan.warnings
+    );
+    let once = planned(&product(REQUESTS, FLEET), 0.4, &[]);
+    assert!(!once.warnings.iter().any(|w| w.contains("not used")), "{:?}", once.warnings);
+}
+
+#[test]
 fn an_hour_without_traffic_keeps_a_replica_in_the_mix_too() {
     let hours = [[0.0; 10].as_slice(), [9.0; 14].as_slice()].concat();
     let mean: f64 = hours.iter().sum::<f64>() / 24.0;

@@ -4,13 +4,12 @@ use breakeven_hardware::{PriceBook, Usd, sheet::Term};
 use jiff::civil::Date;
 
 use crate::{
-    cost::typed_at,
     cost_models::instance_price,
     plan::{
         Provenance,
         fleet_plan::{Offer, PurchaseKind},
     },
-    product::FleetPolicy,
+    product::{FleetPolicy, capacity_tables::PurchaseTable},
     purchase::one_type::{Prices, Spot},
 };
 
@@ -61,22 +60,15 @@ impl Offers {
     ) -> Self {
         let mut offers = Self { list: Vec::new(), spot: None, notes: Vec::new() };
         let table = fleet.purchase.clone().unwrap_or_default();
-        let typed = [
-            (PurchaseKind::OnDemand, table.on_demand_usd_per_hour, "on_demand_usd_per_hour"),
-            (PurchaseKind::Spot, table.spot_usd_per_hour, "spot_usd_per_hour"),
-            (PurchaseKind::Reserved1y, table.reserved_1y_usd_per_hour, "reserved_1y_usd_per_hour"),
-            (PurchaseKind::Reserved3y, table.reserved_3y_usd_per_hour, "reserved_3y_usd_per_hour"),
-        ];
-        for (kind, price, key) in typed {
-            if let Some(price) = price {
-                let from = typed_at(&format!("fleet.purchase.{key}"), table.note.clone());
+        for term in PurchaseTable::TERMS {
+            if let (Some(kind), Some((price, from))) = (kind_of(term), table.typed(term)) {
                 offers.add(kind, price.0, from);
             }
         }
         if let Some(kind) = kind_of(fleet.term) {
             offers.add(kind, own_usd_per_hour, own_from.clone());
         }
-        for term in [Term::OnDemand, Term::Spot, Term::Reserved1y, Term::Reserved3y] {
+        for term in PurchaseTable::TERMS {
             let (Some(kind), Some(instance)) = (kind_of(term), &fleet.instance) else { continue };
             if let Some((usd_per_hour, from)) = instance_price(prices, instance, term, as_of) {
                 offers.add(kind, usd_per_hour, from);

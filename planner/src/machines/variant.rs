@@ -5,7 +5,7 @@
 use breakeven_hardware::sheet::Term;
 use toml_edit::{DocumentMut, Item, Table, value};
 
-use crate::product::Product;
+use crate::product::{Product, capacity_tables::PurchaseTable};
 
 /// Keys of `[fleet]` that belong to one machine.
 const OF_A_MACHINE: [&str; 6] =
@@ -36,21 +36,19 @@ pub(super) fn on(product: &Product, machine: Option<usize>, term: Term) -> Resul
         fleet.insert("usd_per_hour_note", value(note.unwrap_or_else(|| format!("[[machine]] {name}"))));
         if let Some(purchase) = fleet.get_mut("purchase").and_then(Item::as_table_like_mut) {
             // Typed prices are those of the machine of `[fleet]`.
-            for key in ["on_demand", "spot", "reserved_1y", "reserved_3y"] {
-                purchase.remove(&format!("{key}_usd_per_hour"));
+            for key in PurchaseTable::TERMS.into_iter().filter_map(PurchaseTable::key) {
+                purchase.remove(key);
             }
         }
     } else if product.fleet.term != term {
         let own = fleet.remove("usd_per_hour");
         fleet.remove("usd_per_hour_note");
-        let key = format!("{}_usd_per_hour", product.fleet.term.name().replace('-', "_"));
         // The price of the file's own term may still be bought at.
-        if let (Some(own), Some(purchase)) =
-            (own, fleet.get_mut("purchase").and_then(Item::as_table_like_mut))
-            && !purchase.contains_key(&key)
-            && !matches!(product.fleet.term, Term::Owned | Term::CapacityBlock)
+        if let (Some(own), Some(key)) = (own, PurchaseTable::key(product.fleet.term))
+            && let Some(purchase) = fleet.get_mut("purchase").and_then(Item::as_table_like_mut)
+            && !purchase.contains_key(key)
         {
-            purchase.insert(&key, own);
+            purchase.insert(key, own);
         }
     }
     if term != Term::Owned {

@@ -8,7 +8,7 @@ use breakeven_measurement::Fraction;
 use serde::Deserialize;
 
 use super::text::{NonNegative, Positive, Price, TextDuration};
-use crate::purchase::fleet_hours::FleetPolicy as Survival;
+use crate::{cost::typed_at, plan::Provenance, purchase::fleet_hours::FleetPolicy as Survival};
 
 /// `[fleet.capacity]`: what the fleet is sized to survive, beside `fleet.replicas_lost`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, schemars::JsonSchema)]
@@ -94,16 +94,31 @@ pub struct PurchaseTable {
 }
 
 impl PurchaseTable {
-    /// The typed price of a term, and its key.
-    pub(crate) fn typed(&self, term: Term) -> Option<(&'static str, Price)> {
-        let (key, price) = match term {
-            Term::OnDemand => ("on_demand_usd_per_hour", self.on_demand_usd_per_hour),
-            Term::Spot => ("spot_usd_per_hour", self.spot_usd_per_hour),
-            Term::Reserved1y => ("reserved_1y_usd_per_hour", self.reserved_1y_usd_per_hour),
-            Term::Reserved3y => ("reserved_3y_usd_per_hour", self.reserved_3y_usd_per_hour),
-            Term::CapacityBlock | Term::Owned => return None,
+    /// The terms that a price may be typed for.
+    pub(crate) const TERMS: [Term; 4] = [Term::OnDemand, Term::Spot, Term::Reserved1y, Term::Reserved3y];
+
+    /// The key of a term's price; `None` where it has none.
+    pub(crate) fn key(term: Term) -> Option<&'static str> {
+        match term {
+            Term::OnDemand => Some("on_demand_usd_per_hour"),
+            Term::Spot => Some("spot_usd_per_hour"),
+            Term::Reserved1y => Some("reserved_1y_usd_per_hour"),
+            Term::Reserved3y => Some("reserved_3y_usd_per_hour"),
+            Term::CapacityBlock | Term::Owned => None,
+        }
+    }
+
+    /// The typed price of a term, and where it stands.
+    pub(crate) fn typed(&self, term: Term) -> Option<(Price, Provenance)> {
+        let price = match term {
+            Term::OnDemand => self.on_demand_usd_per_hour,
+            Term::Spot => self.spot_usd_per_hour,
+            Term::Reserved1y => self.reserved_1y_usd_per_hour,
+            Term::Reserved3y => self.reserved_3y_usd_per_hour,
+            Term::CapacityBlock | Term::Owned => None,
         };
-        price.map(|price| (key, price))
+        let path = format!("fleet.purchase.{}", Self::key(term)?);
+        Some((price?, typed_at(&path, self.note.clone())))
     }
 }
 

@@ -375,10 +375,9 @@ impl Product {
         let entries =
             crate::stack::entries(&product.stack).map_err(|e| ProductError::of_stack(&e, text, file))?;
         product.costs.extend(entries);
-        if !product.machines.is_empty() || !product.fleet.other_terms.is_empty() {
-            product.uncertain.keep(text);
-        }
-        if !product.levers.is_empty() {
+        // Levers, other machines and other terms change the text and read it again.
+        let changed = !product.machines.is_empty() || !product.fleet.other_terms.is_empty();
+        if changed || !product.levers.is_empty() {
             product.uncertain.keep(text);
             crate::levers::check(&product, text, file)?;
         }

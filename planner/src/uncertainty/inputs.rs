@@ -192,9 +192,13 @@ impl<'a> Setup<'a> {
     /// Inputs worth asking "where does it flip?" that the file types as plain numbers: name, number, present value.
     pub(crate) fn plain(&self) -> Vec<(String, Number, f64)> {
         let success = self.product.own_success().get();
+        let success_path = match self.product.fleet.success_probability {
+            Some(_) => "fleet.success_probability",
+            None => "success.probability (self-hosted)",
+        };
         let mut all = vec![
             ("traffic.requests_per_month".to_owned(), Number::Requests, self.kernel.requests),
-            ("success.probability (self-hosted)".to_owned(), Number::Success, success),
+            (success_path.to_owned(), Number::Success, success),
             ("success.retries_per_request".to_owned(), Number::Retries, self.kernel.retries),
             ("API prices, times".to_owned(), Number::ApiPrice, 1.0),
         ];
