@@ -17,8 +17,6 @@ use crate::shared_slice::SharedSlice;
 pub const KEY_SPAN: usize = 32;
 /// Rows (a query's head each) of one part of the work.
 const PART_ROWS: usize = 32;
-/// Vectors of a value row worked on together.
-const VALUE_VECTORS: usize = 4;
 /// Lanes in which the highest of some scores is looked for.
 const PEAK_LANES: usize = 8;
 
@@ -118,7 +116,7 @@ impl Executor {
                 // SAFETY: as above.
                 Level::Avx2 => unsafe { attend_avx2(&tile) },
                 // SAFETY: plain arrays need no instructions.
-                _ => unsafe { attend::<[f32; LANES], 1>(&tile) },
+                _ => unsafe { attend::<[f32; LANES], 1, 4>(&tile) },
             }
         });
         Ok(())
@@ -239,7 +237,7 @@ impl<'a> QueryTile<'a> {
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn attend_avx512(tile: &QueryTile<'_>) {
     // SAFETY: this function's own instructions.
-    unsafe { attend::<std::arch::x86_64::__m512, 4>(tile) }
+    unsafe { attend::<std::arch::x86_64::__m512, 4, 4>(tile) }
 }
 
 /// The same code, compiled for wider vectors.
@@ -247,15 +245,15 @@ fn attend_avx512(tile: &QueryTile<'_>) {
 #[target_feature(enable = "avx2")]
 fn attend_avx2(tile: &QueryTile<'_>) {
     // SAFETY: this function's own instructions.
-    unsafe { attend::<[std::arch::x86_64::__m256; 2], 2>(tile) }
+    unsafe { attend::<[std::arch::x86_64::__m256; 2], 2, 2>(tile) }
 }
 
-/// `R` rows at a time, what is left one by one.
+/// `R` rows at a time, what is left one by one, and `C` vectors of a value: as many sums as there are registers for.
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn attend<V: Lanes, const R: usize>(tile: &QueryTile<'_>) {
+unsafe fn attend<V: Lanes, const R: usize, const C: usize>(tile: &QueryTile<'_>) {
     for start in (0..tile.rows()).step_by(PART_ROWS) {
         let rows = start..(start + PART_ROWS).min(tile.rows());
         let seen = rows.clone().map(|row| tile.query(row));
@@ -274,10 +272,10 @@ unsafe fn attend<V: Lanes, const R: usize>(tile: &QueryTile<'_>) {
                 // SAFETY: the instructions of `V`, by the contract.
                 unsafe {
                     if rows.end - row >= R {
-                        add_span::<V, R>(tile, row, span, keys, values, running);
+                        add_span::<V, R, C>(tile, row, span, keys, values, running);
                         row += R;
                     } else {
-                        add_span::<V, 1>(tile, row, span, keys, values, running);
+                        add_span::<V, 1, C>(tile, row, span, keys, values, running);
                         row += 1;
                     }
                 }
@@ -296,7 +294,7 @@ unsafe fn attend<V: Lanes, const R: usize>(tile: &QueryTile<'_>) {
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn add_span<V: Lanes, const R: usize>(
+unsafe fn add_span<V: Lanes, const R: usize, const C: usize>(
     tile: &QueryTile<'_>,
     first_row: usize,
     span: usize,
@@ -316,17 +314,20 @@ unsafe fn add_span<V: Lanes, const R: usize>(
         weigh(tile.shape, &mut scores[row], seen, &mut running[row], outputs[row]);
     }
     let width = tile.shape.head_dim;
-    let wide = width / (LANES * VALUE_VECTORS);
+    let wide = width / (LANES * C);
     let whole = width / LANES;
     // SAFETY: the instructions of `V`, by the contract.
     unsafe {
         for block in 0..wide {
-            let column = block * LANES * VALUE_VECTORS;
-            add_values::<V, R, VALUE_VECTORS>(&scores, values, width, column, &mut outputs);
+            let column = block * LANES * C;
+            add_values::<V, R, C>(&scores, values, width, column, &mut outputs);
         }
-        for block in wide * VALUE_VECTORS..whole {
+        for block in wide * C..whole {
             add_values::<V, R, 1>(&scores, values, width, block * LANES, &mut outputs);
         }
+    }
+    if width == whole * LANES {
+        return;
     }
     for (scores, output) in scores.iter().zip(&mut outputs) {
         for (score, value) in scores.iter().zip(values.chunks_exact(width)) {
@@ -352,7 +353,7 @@ unsafe fn scores<V: Lanes, const R: usize>(
         let mut sums = [[V::splat(0.0); KEY_SPAN / LANES]; R];
         for (column, keys) in keys.iter().enumerate() {
             let (keys, _) = keys.as_chunks::<LANES>();
-            let keys: [V; KEY_SPAN / LANES] = std::array::from_fn(|part| V::load(&keys[part]));
+            let keys: [V; KEY_SPAN / LANES] = load_all(keys);
             for row in 0..R {
                 let query = V::splat(heads[row][column]);
                 for part in 0..KEY_SPAN / LANES {
@@ -425,13 +426,13 @@ unsafe fn add_values<V: Lanes, const R: usize, const C: usize>(
 ) {
     // SAFETY: the instructions of `V`, by the contract.
     unsafe {
-        let mut sums: [[V; C]; R] = std::array::from_fn(|row| {
-            let (parts, _) = outputs[row][column..].as_chunks::<LANES>();
-            std::array::from_fn(|part| V::load(&parts[part]))
-        });
+        let mut sums = [[V::splat(0.0); C]; R];
+        for (sums, output) in sums.iter_mut().zip(&*outputs) {
+            *sums = load_all(output[column..].as_chunks::<LANES>().0);
+        }
         for (position, value) in values.chunks_exact(width).enumerate() {
             let (parts, _) = value[column..].as_chunks::<LANES>();
-            let parts: [V; C] = std::array::from_fn(|part| V::load(&parts[part]));
+            let parts: [V; C] = load_all(parts);
             for row in 0..R {
                 let score = V::splat(scores[row][position]);
                 for part in 0..C {
@@ -445,6 +446,22 @@ unsafe fn add_values<V: Lanes, const R: usize, const C: usize>(
                 sum.store(part);
             }
         }
+    }
+}
+
+/// The first `N` vectors. A loop and no closure: a closure without the vectors' instructions becomes a call for each load.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn load_all<V: Lanes, const N: usize>(parts: &[[f32; LANES]]) -> [V; N] {
+    // SAFETY: the instructions of `V`, by the contract.
+    unsafe {
+        let mut vectors = [V::splat(0.0); N];
+        for (vector, part) in vectors.iter_mut().zip(&parts[..N]) {
+            *vector = V::load(part);
+        }
+        vectors
     }
 }
 

@@ -24,6 +24,8 @@ mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_six_bits;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod error;
 mod executor;

@@ -2,6 +2,9 @@
 
 #![expect(unsafe_code, reason = "calls of code for detected instructions")]
 
+#[cfg(target_arch = "x86_64")]
+use std::cell::RefCell;
+
 use crate::activations::QuantizedActivations;
 use crate::error::KernelError;
 use crate::executor::{Executor, Level};
@@ -10,11 +13,15 @@ use crate::packed::PackedMatrix;
 use crate::portable;
 use crate::shared_slice::SharedSlice;
 #[cfg(target_arch = "x86_64")]
-use crate::{avx2, avx512};
+use crate::{avx2, avx2_six_bits, avx512, packed::Line};
 
 /// Parts of a product a thread takes on average: enough that a thread held up by the system does not hold up
 /// the product, few enough that taking one costs nothing.
 const PARTS_A_THREAD: usize = 8;
+
+/// Tokens of a round over unpacked weights: as many as registers hold.
+#[cfg(target_arch = "x86_64")]
+const UNPACKED_TOKENS: usize = 4;
 
 impl Executor {
     /// `output`, [tokens, rows], becomes activations · weightsᵀ. A token's results do not depend on the others.
@@ -70,6 +77,10 @@ fn all_tokens<F: Format>(
 ) {
     let tokens = activations.tokens();
     let mut first = 0;
+    #[cfg(target_arch = "x86_64")]
+    if F::SIX_BITS && level == Level::Avx2 && tokens >= UNPACKED_TOKENS {
+        first = unpacked_tokens(weights, tile, activations, output);
+    }
     while first < tokens {
         first += match (tokens - first, level) {
             (8.., Level::Avx512Vnni) => some_tokens::<F, 8>(level, weights, tile, activations, first, output),
@@ -78,6 +89,30 @@ fn all_tokens<F: Format>(
             _ => some_tokens::<F, 1>(level, weights, tile, activations, first, output),
         };
     }
+}
+
+/// As many tokens as are whole rounds of [`UNPACKED_TOKENS`], with 6-bit weights unpacked once for all; returns their number.
+#[cfg(target_arch = "x86_64")]
+fn unpacked_tokens(
+    weights: &PackedMatrix,
+    index: usize,
+    activations: &QuantizedActivations,
+    output: &SharedSlice<'_, f32>,
+) -> usize {
+    thread_local!(static LINES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) });
+    let tile = weights.tile(index);
+    let rounds = activations.tokens() / UNPACKED_TOKENS;
+    LINES.with_borrow_mut(|lines| {
+        // SAFETY: the caller's level is that of an executor, which exists only where AVX2 was detected.
+        unsafe { avx2_six_bits::unpack(tile.lines, lines) };
+        for first in (0..rounds * UNPACKED_TOKENS).step_by(UNPACKED_TOKENS) {
+            let rows = std::array::from_fn(|t| activations.row(first + t));
+            // SAFETY: as above.
+            let results = unsafe { avx2_six_bits::tile::<UNPACKED_TOKENS, true>(tile, lines, rows) };
+            write(weights, index, first, &results, output);
+        }
+    });
+    rounds * UNPACKED_TOKENS
 }
 
 fn some_tokens<F: Format, const T: usize>(
@@ -99,6 +134,18 @@ fn some_tokens<F: Format, const T: usize>(
         Level::Avx2 => unsafe { avx2::tile::<F, T>(tile, rows) },
         _ => portable::tile::<F, T>(tile, rows),
     };
+    write(weights, index, first, &results, output);
+    T
+}
+
+/// Puts a tile's results of some tokens where they belong.
+fn write(
+    weights: &PackedMatrix,
+    index: usize,
+    first: usize,
+    results: &[[f32; TILE]],
+    output: &SharedSlice<'_, f32>,
+) {
     let start = index * TILE;
     let length = TILE.min(weights.rows() - start);
     for (t, result) in results.iter().enumerate() {
@@ -106,5 +153,4 @@ fn some_tokens<F: Format, const T: usize>(
         let part = unsafe { output.part((first + t) * weights.rows() + start, length) };
         part.copy_from_slice(&result[..length]);
     }
-    T
 }

@@ -3,7 +3,7 @@
 //! For every 32 columns: `sum(weight · value) · weight scale · scale + minimum · scaled sum`, added in the
 //! order of the columns; no fused multiply-add, since not every machine has one. This is candle's
 //! `vec_dot_unopt` for Q4_0, Q4_1 and Q8_0. K-quants multiply their 16-bit factors by the shares of the 32 columns
-//! first; Q6_K has two sums, one for each scale. ggml rounds activations for K-quants over 256 values, here it
+//! first; Q6_K multiplies whole numbers by its two shares and adds them before anything is rounded. ggml rounds activations for K-quants over 256 values, here it
 //! is 32 for all, which is closer.
 
 use crate::activations::{ActivationRow, BlockFacts};
@@ -26,9 +26,9 @@ pub(crate) fn tile<F: Format, const T: usize>(
                 let share = |which: usize| tile.shares[2 * index + which][lane];
                 let minimum = || factors[TILE + lane].to_f32();
                 *total += if F::SIX_BITS {
-                    let shared =
-                        |sum: i32, which| sum as f32 * (scale * f32::from(share(which).cast_signed()));
-                    (shared(first, 0) + shared(second, 1)) * facts.scale
+                    // Below 2²⁴: |value| <= 127 and |weight| <= 32 in 2 · 16 columns, |share| <= 128.
+                    let shared = |sum: i32, which| sum * i32::from(share(which).cast_signed());
+                    (shared(first, 0) + shared(second, 1)) as f32 * scale * facts.scale
                 } else if F::SHARES > 0 {
                     let scaled = (first + second) as f32 * (scale * f32::from(share(0))) * facts.scale;
                     scaled + minimum() * f32::from(share(1)) * facts.exact_scaled_sum()
