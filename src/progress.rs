@@ -52,6 +52,7 @@ impl Bars {
     pub(crate) fn show(&mut self, event: RunEvent) {
         match event {
             RunEvent::WarmingUp => self.begin("warm-up".to_owned(), Duration::ZERO),
+            RunEvent::Calibrating => self.begin("calibration".to_owned(), Duration::ZERO),
             RunEvent::Saturating => self.begin("flat out".to_owned(), Duration::ZERO),
             RunEvent::ProbeStarted { rate, search_progress } => {
                 self.begin(format!("search {:>3.0} %  {rate}", search_progress * 100.0), Duration::ZERO);

@@ -162,6 +162,7 @@ fn tell_of(
     };
     let event = match event {
         RunEvent::WarmingUp => begin("warm-up".to_owned()),
+        RunEvent::Calibrating => begin("calibration".to_owned()),
         RunEvent::Saturating => begin("flat out".to_owned()),
         RunEvent::ProbeStarted { rate, search_progress } => {
             begin(format!("search {:.0} %: {rate}", search_progress * 100.0))

@@ -4,10 +4,11 @@
 //! A decoding request makes one token a step. Between its first and its last token there were as many steps as it made tokens, and in
 //! them the other requests in flight made theirs and had their prompts worked on: the sums over those steps are a row, its
 //! seconds the time between the two tokens. The time to the first token is another row, of its own prompt. How much of another
-//! request falls into a stretch is taken in proportion to the time. Neighbouring rows share steps: their residuals are not independent,
-//! and the intervals of a fit on them are too narrow.
+//! request falls into a stretch is taken in proportion to the time, its prompt's from when its turn came: servers take prompts in order of
+//! arrival, and one that waits for the prompts before it is not worked on. Neighbouring rows share steps: their residuals are not
+//! independent, and the intervals of a fit on them are too narrow.
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use breakeven_measurement::step_fit::StepRow;
 
@@ -16,10 +17,15 @@ use crate::drive::Attempt;
 /// Requests that rows are made of; the others in flight are counted beside them in any case.
 const MOST_SUBJECTS: usize = 600;
 
+/// Two first tokens this share of a usual step apart or nearer are of one step.
+const SAME_STEP: f64 = 0.25;
+
 /// A completed request, in seconds of its schedule.
 #[derive(Debug, Clone, Copy)]
 struct Life {
     sent: f64,
+    /// When its prompt's turn came.
+    turn: f64,
     first: f64,
     last: f64,
     prompt: f64,
@@ -36,13 +42,13 @@ impl Life {
         let (first, last) = (seconds(attempt.first_token)?, seconds(attempt.last_token)?);
         let sent = attempt.sent.as_secs_f64();
         let answer = attempt.output_tokens as f64;
-        (sent <= first && first <= last).then_some(Self { sent, first, last, prompt, answer })
+        (sent <= first && first <= last).then_some(Self { sent, turn: sent, first, last, prompt, answer })
     }
 
     /// Adds what this request did between two times; returns the tokens that it made.
     fn work(&self, from: f64, to: f64, row: &mut StepRow) -> f64 {
         let share = |a: f64, b: f64| if b > a { ((b.min(to) - a.max(from)) / (b - a)).max(0.0) } else { 0.0 };
-        let prefill = share(self.sent, self.first) * self.prompt;
+        let prefill = share(self.turn, self.first) * self.prompt;
         row.prefill_tokens += prefill;
         row.context_tokens += prefill;
         let decoded = share(self.first, self.last) * (self.answer - 1.0);
@@ -56,9 +62,37 @@ impl Life {
     }
 }
 
-/// Two rows a request: until its first token, and from then to its last.
+/// A prompt's turn comes with the latest first token, of another step, among the requests sent no later.
+fn take_turns(lives: &mut [Life], step: f64) {
+    let mut by_first: Vec<usize> = (0..lives.len()).collect();
+    let of = |lives: &[Life], index: usize| lives.get(index).copied();
+    by_first.sort_by(|a, b| {
+        of(lives, *a).map(|l| l.first).partial_cmp(&of(lives, *b).map(|l| l.first)).unwrap_or(Ordering::Equal)
+    });
+    for (place, index) in by_first.iter().enumerate() {
+        let Some(own) = of(lives, *index) else { continue };
+        let earlier = by_first.iter().take(place).rev().filter_map(|other| of(lives, *other));
+        let before = earlier
+            .take_while(|other| other.first > own.sent)
+            .find(|other| other.sent <= own.sent && other.first < own.first - step * SAME_STEP);
+        if let (Some(before), Some(life)) = (before, lives.get_mut(*index)) {
+            life.turn = before.first;
+        }
+    }
+}
+
+/// The median gap between chunks, in seconds; 0 without any.
+fn usual_step(attempts: &[Attempt]) -> f64 {
+    let mut gaps: Vec<Duration> =
+        attempts.iter().flat_map(|attempt| attempt.chunk_gaps.iter().copied()).collect();
+    let middle = gaps.len() / 2;
+    if gaps.is_empty() { 0.0 } else { gaps.select_nth_unstable(middle).1.as_secs_f64() }
+}
+
+/// Two rows a request: from its prompt's turn until its first token, and from then to its last.
 pub fn of_attempts(attempts: &[Attempt]) -> Vec<StepRow> {
-    let lives: Vec<Life> = attempts.iter().filter_map(Life::of).collect();
+    let mut lives: Vec<Life> = attempts.iter().filter_map(Life::of).collect();
+    take_turns(&mut lives, usual_step(attempts));
     let every = lives.len().div_ceil(MOST_SUBJECTS).max(1);
     let mut rows = Vec::new();
     for (index, own) in lives.iter().enumerate().step_by(every) {
@@ -81,8 +115,8 @@ pub fn of_attempts(attempts: &[Attempt]) -> Vec<StepRow> {
             row.steps = if made > 0.0 { made } else { most };
             row
         };
-        if own.first > own.sent {
-            rows.push(stretch(own.sent, own.first));
+        if own.first > own.turn {
+            rows.push(stretch(own.turn, own.first));
         }
         if own.answer > 1.0 && own.last > own.first {
             rows.push(stretch(own.first, own.last));
@@ -141,6 +175,34 @@ mod tests {
         // The second one's prompt fell into the first one's decoding, and of that a tenth into the second's wait.
         assert!((rows[1].prefill_tokens - 40.0).abs() < 1e-9 && (rows[1].steps - 100.0).abs() < 1e-9);
         assert!((rows[2].decoding_sequences - 10.0).abs() < 1e-9 && (rows[2].steps - 10.0).abs() < 1e-9);
+    }
+
+    /// Three prompts at once, worked on in order of arrival, each in a step of its own; the first two go on decoding meanwhile.
+    #[test]
+    fn a_prompt_that_waits_for_others_is_not_worked_on_yet() {
+        let mut burst = vec![
+            attempt(0.0, 0.1, 1.0, 100, 10),
+            attempt(0.0, 0.3, 1.0, 200, 8),
+            attempt(0.0, 0.6, 1.0, 300, 5),
+        ];
+        for attempt in &mut burst {
+            attempt.chunk_gaps = vec![Duration::from_millis(100)];
+        }
+        let rows = of_attempts(&burst);
+        let waits: Vec<(f64, f64)> =
+            rows.iter().step_by(2).map(|row| (row.prefill_tokens, row.seconds)).collect();
+        for ((tokens, seconds), expected) in waits.into_iter().zip([(100.0, 0.1), (200.0, 0.2), (300.0, 0.3)])
+        {
+            assert!(
+                (tokens - expected.0).abs() < 1e-9 && (seconds - expected.1).abs() < 1e-9,
+                "{tokens} in {seconds}"
+            );
+        }
+        // First tokens a millisecond apart are of one step: both prompts were in it.
+        burst[1].first_token = Some(Duration::from_millis(101));
+        let rows = of_attempts(&burst);
+        assert!((rows[0].prefill_tokens - 100.0 - 200.0 * 100.0 / 101.0).abs() < 1e-6, "{:?}", rows[0]);
+        assert!((rows[2].prefill_tokens - 300.0).abs() < 1e-6, "{:?}", rows[2]);
     }
 
     /// Requests one at a time and in pairs, timed by a known step model.

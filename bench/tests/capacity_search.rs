@@ -111,6 +111,7 @@ async fn search(
         most_in_flight: None,
         shard: None,
         repeats: breakeven_bench::Repeating::ONCE,
+        calibration: false,
     };
     let source = RequestSource::lengths_only(&workload, seed);
     let (_sender, cancel) = watch::channel(false);

@@ -57,6 +57,7 @@ fn plan(rates: Option<[f64; 3]>) -> RunPlan {
         most_in_flight: None,
         shard: None,
         repeats: breakeven_bench::Repeating::ONCE,
+        calibration: false,
     }
 }
 

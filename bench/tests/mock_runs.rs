@@ -54,6 +54,7 @@ fn plan(slo: Slo) -> RunPlan {
         most_in_flight: None,
         shard: None,
         repeats: breakeven_bench::Repeating::ONCE,
+        calibration: false,
     }
 }
 

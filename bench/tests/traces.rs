@@ -137,6 +137,7 @@ async fn a_level_replays_the_trace_with_its_lengths() {
         most_in_flight: None,
         shard: None,
         repeats: breakeven_bench::Repeating::ONCE,
+        calibration: false,
     };
     let target: Arc<dyn Target> = Arc::new(Mock::new(ms(50), ms(2), 10_000));
     let source = RequestSource::lengths_only(&workload, 1);

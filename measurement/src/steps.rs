@@ -29,6 +29,9 @@ pub struct StepEvidence {
     pub levels: Vec<LevelName>,
     /// Rows that were fitted.
     pub rows: u64,
+    /// Of these, rows of requests sent alone and in bursts before the levels, to a target that keeps no step log.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub calibration_rows: u64,
     /// The model with its intervals and residuals; absent where it was refused.
     pub fit: Option<StepFit>,
     /// Why it was refused.
@@ -36,6 +39,11 @@ pub struct StepEvidence {
     pub refused: Option<String>,
     /// Every n-th row, at most 200.
     pub sample: Vec<StepRow>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde asks for")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl StepEvidence {
@@ -49,7 +57,8 @@ impl StepEvidence {
             Err(error) => (None, Some(error.to_string())),
         };
         let sample = rows.iter().step_by(rows.len().div_ceil(MOST_SAMPLED)).copied().collect();
-        Some(Self { source, levels, rows: rows.len() as u64, fit, refused, sample })
+        let calibration_rows = 0;
+        Some(Self { source, levels, rows: rows.len() as u64, calibration_rows, fit, refused, sample })
     }
 }
 

@@ -52,8 +52,16 @@ struct Sent {
     scheduled_ns: u64,
     done_ns: u64,
     input_tokens: u64,
+    #[serde(default)]
+    cached_tokens: u64,
     output_tokens: u64,
     chunk_gaps_ns: Vec<u64>,
+}
+
+impl Sent {
+    fn computed(&self) -> u64 {
+        self.input_tokens.saturating_sub(self.cached_tokens)
+    }
 }
 
 /// What a level sent, as it was due; `None` without a journal beside the measurement.
@@ -72,7 +80,8 @@ fn sent(measurement: &Path, level: &str) -> Option<Vec<Sent>> {
 fn requests(sent: &[Sent]) -> Vec<Request> {
     let request = |sent: &Sent| Request {
         at_seconds: Duration::from_nanos(sent.scheduled_ns).as_secs_f64(),
-        prompt_tokens: u32::try_from(sent.input_tokens).expect("a prompt's length"),
+        // What came from the server's prefix cache was not worked on, nor is it in the rows of the fit.
+        prompt_tokens: u32::try_from(sent.computed()).expect("a prompt's length"),
         output_tokens: u32::try_from(sent.output_tokens).expect("an answer's length"),
         prefix: None,
     };
@@ -93,7 +102,7 @@ fn alone(sent: &[Sent], model: &StepModel) -> Option<(usize, f64)> {
         count += 1;
         measured += one.chunk_gaps_ns.iter().map(|gap| Duration::from_nanos(*gap).as_secs_f64()).sum::<f64>();
         fitted += (1..one.output_tokens)
-            .map(|made| model.seconds(0.0, 1.0, (one.input_tokens + made) as f64))
+            .map(|made| model.seconds(0.0, 1.0, (one.computed() + made) as f64))
             .sum::<f64>();
     }
     (fitted > 0.0).then(|| (count, measured / fitted))

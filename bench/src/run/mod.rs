@@ -1,5 +1,7 @@
-//! A whole run: warm up, search for the highest rate under the SLO, then baseline, expected and stress.
+//! A whole run: warm up, search for the highest rate under the SLO, calibrate where the target keeps no step log, then baseline,
+//! expected and stress.
 
+mod calibration_phase;
 mod level_phase;
 mod runner;
 mod search_phase;
@@ -124,6 +126,8 @@ pub struct RunPlan {
     pub most_in_flight: Option<NonZeroUsize>,
     /// How often the levels run; the search runs once.
     pub repeats: Repeating,
+    /// Whether the target keeps no step log, so that requests in bursts and alone must tell how long its steps take.
+    pub calibration: bool,
     /// The part of the load to send, where several generators share it; it needs given rates, those of the whole load.
     pub shard: Option<Shard>,
 }
@@ -133,6 +137,8 @@ pub struct RunPlan {
 pub enum RunEvent {
     /// Requests one after another, to wake the target up and see what one costs.
     WarmingUp,
+    /// Requests in bursts, then alone with prompts of several lengths, to see how long its steps take.
+    Calibrating,
     /// Far more requests at once than can be served: the throughput flat out.
     Saturating,
     /// A probe began.
@@ -231,11 +237,8 @@ pub async fn run(
     let kept = runner.journal.as_deref().map(Journal::kept).cloned().unwrap_or_default();
     runner.pass_over(&kept);
     let last_run = plan.repeats.least.get() - 1;
-    let unloaded = if LevelName::ALL.iter().all(|name| kept.level(*name, last_run).is_some()) {
-        Duration::ZERO
-    } else {
-        runner.warm_up().await?
-    };
+    let levels_kept = LevelName::ALL.iter().all(|name| kept.level(*name, last_run).is_some());
+    let unloaded = if levels_kept { Duration::ZERO } else { runner.warm_up().await? };
     let mut search = None;
     let rates = if let Some(rates) = plan.rates {
         rates
@@ -251,6 +254,10 @@ pub async fn run(
         search = Some(found);
         LevelName::ALL.map(|level| base.scaled(level.share_of_capacity()).unwrap_or(base))
     };
+    // Shards would burst into one another.
+    if plan.calibration && plan.shard.is_none() && !levels_kept && !*runner.cancel.borrow() {
+        runner.calibrate().await?;
+    }
     let phases: Vec<_> = LevelName::ALL.into_iter().zip(rates).zip(plan.durations.levels).collect();
     let mut runs = [const { Vec::new() }; 3];
     let began = Instant::now();

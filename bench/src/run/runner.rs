@@ -41,6 +41,7 @@ pub(super) struct Steps {
     rows: Vec<StepRow>,
     levels: Vec<LevelName>,
     from_requests: bool,
+    calibration: u64,
 }
 
 impl Steps {
@@ -53,9 +54,17 @@ impl Steps {
         self.levels.push(name);
     }
 
+    /// Of one drive: its times count from its own start.
+    pub(super) fn note_calibration(&mut self, attempts: &[Attempt]) {
+        let rows = of_attempts(attempts);
+        self.calibration += rows.len() as u64;
+        self.rows.extend(rows);
+    }
+
     pub(super) fn evidence(self) -> Option<StepEvidence> {
         let source = if self.from_requests { StepSource::Requests } else { StepSource::EngineLog };
-        StepEvidence::of(&self.rows, source, self.levels)
+        let evidence = StepEvidence::of(&self.rows, source, self.levels)?;
+        Some(StepEvidence { calibration_rows: self.calibration, ..evidence })
     }
 }
 
