@@ -3,12 +3,19 @@
 use breakeven_hardware::api_limits::PeakMinute;
 
 use crate::{
+    measured_retries::PATH,
     plan::Assumption,
     product::{OnlyFor, Product, stage::StageTable},
 };
 
 /// For listing limits, whatever the traffic.
 const NO_TRAFFIC: PeakMinute = PeakMinute { requests: 0.0, input_tokens: 0.0, output_tokens: 0.0 };
+
+/// Where a measured figure stands in for the typed one.
+fn retries_note(product: &Product) -> Option<&'static str> {
+    let measured = product.loads.as_ref().is_some_and(|loads| loads.own.retries.is_some());
+    measured.then_some("for APIs alone: those of our own replicas were measured")
+}
 
 /// Everything typed rather than measured or looked up.
 pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
@@ -27,7 +34,7 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
         ),
         typed("traffic.burst_factor", format!("{} x the hour's mean", traffic.burst_factor.get()), None),
         typed("success.probability", product.success.probability.to_string(), None),
-        typed("success.retries_per_request", product.success.retries_per_request.get().to_string(), None),
+        typed(PATH, product.success.retries_per_request.get().to_string(), retries_note(product)),
         typed("fleet.replicas_lost", fleet.replicas_lost.to_string(), None),
         typed("fleet.scale_up_lag", format!("{} s", fleet.scale_up_lag.0.as_secs_f64()), None),
         typed("fleet.term", fleet.term.to_string(), None),

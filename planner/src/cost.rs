@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 
 use crate::{
     capacity::replicas_by_hour,
+    measured_retries::{MeasuredRetries, PATH},
     owned::Owned,
     plan::{CostLine, Input, LineItem, OptionKind, Provenance},
     product::{CostEntry, OnlyFor, Product, ProvisionedTable},
@@ -170,8 +171,27 @@ impl CostModel<'_> {
         (1.0 - self.success_of_those_who_wait() - self.load.aided).max(0.0)
     }
 
-    fn retries(&self) -> f64 {
-        self.product.success.retries_per_request.get()
+    /// Extra attempts a request, beside the stages' own: as measured where they were, else as typed.
+    pub(crate) fn retries(&self) -> f64 {
+        let typed = self.product.success.retries_per_request.get();
+        self.load.retries.as_ref().map_or(typed, MeasuredRetries::per_request)
+    }
+
+    /// Attempts for one of the stages', or for one request without stages, in requests as they were measured, which hold measured retries.
+    pub(crate) fn attempts_beside_stages(&self) -> f64 {
+        (1.0 + self.retries()) / self.load.retries.as_ref().map_or(1.0, MeasuredRetries::in_capacity)
+    }
+
+    /// Requests and their typed retries that one measured request with its measured ones stands for.
+    pub(crate) fn typed_in_measured(&self) -> f64 {
+        let typed = 1.0 + self.product.success.retries_per_request.get();
+        if self.load.retries.is_some() { typed / self.attempts_beside_stages() } else { 1.0 }
+    }
+
+    /// The same with where it comes from.
+    pub(crate) fn retries_input(&self) -> Input {
+        let typed = || input("retries a request", self.retries(), typed_at(PATH, None));
+        self.load.retries.as_ref().map_or_else(typed, MeasuredRetries::input)
     }
 
     /// Cost of first attempts and cost of retries. Retries take their share of all attempts.
@@ -261,9 +281,13 @@ impl CostModel<'_> {
                 ],
             },
             Supply::Api { price, as_of, provisioned: None, .. } => {
-                let tokens_from = |path: &str| {
-                    let solved = self.load.workflow.as_ref();
-                    solved.map_or_else(|| typed_at(path, None), |solved| solved.from.clone())
+                let tokens_from = |key: &str| match (&self.load.workflow, &self.load.lengths_from) {
+                    (Some(solved), _) => solved.from.clone(),
+                    (None, Some(run)) => Provenance::Measured {
+                        run_id: run.clone(),
+                        path: format!("levels.expected.segments, {key}"),
+                    },
+                    (None, None) => typed_at(&format!("segment.{key}"), None),
                 };
                 Provenance::Computed {
                     formula: "tokens of every segment x the model's price, by kind of token".to_owned(),
@@ -271,12 +295,12 @@ impl CostModel<'_> {
                         input(
                             "input tokens a request",
                             format!("{:.1}", self.mean_input_tokens()),
-                            tokens_from("segment.input_tokens"),
+                            tokens_from("input_tokens"),
                         ),
                         input(
                             "output tokens a request",
                             format!("{:.1}", self.mean_output_tokens()),
-                            tokens_from("segment.output_tokens"),
+                            tokens_from("output_tokens"),
                         ),
                         input(
                             "price",
@@ -360,7 +384,7 @@ impl CostModel<'_> {
 
     fn retries_from(&self, base: &Provenance) -> Provenance {
         let mut inputs = vec![
-            input("retries a request", self.retries(), typed_at("success.retries_per_request", None)),
+            self.retries_input(),
             input("model calls", "as inference", base.clone()),
         ];
         if let Some(solved) = &self.load.workflow {

@@ -24,6 +24,7 @@
 //! | `cost` | every line of an option's bill at a volume |
 //! | `cost_models` | the options: our own replicas, and every managed API |
 //! | [`workflow`] | the stages of a request as a Markov chain, their load and their bill |
+//! | `measured_retries` | retries a request as measured, in the place of the typed ones |
 //! | `waiting` | what waiting for the first token costs: who gives up, who asks again |
 //! | [`stack`] | the lines beside inference, from their drivers |
 //! | `assumptions` | what the product file types |
@@ -52,6 +53,7 @@ pub mod horizon;
 mod imported;
 pub mod levers;
 pub mod machines;
+mod measured_retries;
 mod owned;
 pub mod plan;
 pub mod planning;
@@ -70,6 +72,7 @@ pub mod workflow;
 pub use breakeven_measurement::{step_fit, step_model};
 pub use capacity::PlanError;
 pub use machines::MeasuredMachine;
+pub use measured_retries::own_retries;
 pub use plan::Plan;
 pub use planning::{PlanOptions, SELF_HOST, plan, plan_on};
 pub use product::{Product, ProductError};

@@ -18,6 +18,7 @@ use crate::{
         options::{Bought, bought},
     },
     machines::{self, Chosen, MeasuredMachine},
+    measured_retries::MeasuredRetries,
     plan::{
         BreakEven, BreakEvenOutcome, CostPoint, FORMAT, Fleet, LineItem, OptionKind, OptionPlan, Plan,
         Provenance, ReplicaCapacity, TrafficSummary,
@@ -95,7 +96,7 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
         );
     }
     let workload = product.workload();
-    let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(&workload));
+    let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(product));
     let week = Week::of(product);
     let requests = product.traffic.requests_per_month.get();
     let traffic = traffic_summary(product, &week, &loads.own)?;
@@ -283,7 +284,8 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
 
 fn traffic_summary(product: &Product, week: &Week, load: &Load) -> Result<TrafficSummary, PlanError> {
     let requests = product.traffic.requests_per_month.get();
-    let retries = product.success.retries_per_request.get();
+    let typed = product.success.retries_per_request.get();
+    let retries = load.retries.as_ref().map_or(typed, MeasuredRetries::per_request);
     let rate = |value: f64| {
         RequestRate::new(value).map_err(|_| PlanError::OutOfRange { what: "the traffic's rate", value })
     };

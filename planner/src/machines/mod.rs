@@ -198,7 +198,7 @@ impl Candidate<'_> {
             Ok(product) => product,
             Err(error) => return (refuse(&error.to_string()), None),
         };
-        let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(&product.workload()));
+        let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(&product));
         let week = Week::of(&product);
         let capacity = replica_capacity(measurement);
         let from = Provenance::Measured {
@@ -224,7 +224,7 @@ impl Candidate<'_> {
             Supply::SelfHost { capacity, usd_per_hour, price_from, owned: None, .. } => Some(mix::Type {
                 machine: self.machine.clone(),
                 term: self.term,
-                requests_per_second: capacity.per_second(),
+                requests_per_second: capacity.per_second() * model.typed_in_measured(),
                 success: model.success,
                 usd_per_hour: *usd_per_hour,
                 from: price_from.clone(),

@@ -93,6 +93,12 @@ pub struct Product {
     /// Prompt and answer tokens of the segments over those that were measured, where a lever changes them.
     #[serde(skip)]
     pub(crate) longer: Option<(f64, f64)>,
+    /// The segments that were measured, where a lever changes them.
+    #[serde(skip)]
+    pub(crate) before_levers: Option<Vec<SegmentTable>>,
+    /// What a lever makes of the typed retries a request, as a factor.
+    #[serde(skip)]
+    pub(crate) retrying_over: Option<f64>,
     /// Numbers typed as distributions, with the text they stand in.
     #[serde(skip)]
     pub uncertain: lift::Uncertain,
@@ -397,8 +403,17 @@ impl Product {
 
     /// What the benchmark sends.
     pub fn workload(&self) -> Workload {
-        let segments = self
-            .segments
+        workload_of(&self.segments)
+    }
+
+    /// What it sends of the file without its levers.
+    pub(crate) fn measured_workload(&self) -> Workload {
+        workload_of(self.before_levers.as_ref().unwrap_or(&self.segments))
+    }
+}
+
+fn workload_of(segments: &[SegmentTable]) -> Workload {
+        let segments = segments
             .iter()
             .map(|s| Segment {
                 name: s.name.clone(),
@@ -412,5 +427,4 @@ impl Product {
             })
             .collect();
         Workload { segments }
-    }
 }

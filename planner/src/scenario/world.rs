@@ -45,7 +45,7 @@ impl World<'_> {
     /// Hands the models of all options of a product, ours first, to `use_them`.
     pub(crate) fn with_models<R>(&self, product: &Product, use_them: impl FnOnce(&[Model<'_>]) -> R) -> R {
         let week = Week::of(product);
-        let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(&product.workload()));
+        let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(product));
         let from = Provenance::Measured {
             run_id: self.measurement.run_id.clone(),
             path: "search.capacity.rate".to_owned(),

@@ -12,6 +12,7 @@ use breakeven_hardware::{
 
 use crate::{
     cost::{CostModel, Supply},
+    measured_retries::MeasuredRetries,
     product::OnlyFor,
     scenario::Factors,
     stack::debt_growth,
@@ -51,6 +52,8 @@ pub struct OptionKernel {
     kept: f64,
     lost: f64,
     pub(crate) value: f64,
+    /// Extra attempts a request that were measured, in the place of the kernel's own.
+    pub(crate) retries: Option<f64>,
     /// Attempts that the stages make a request: in requests as measured, and in number.
     load: (f64, f64),
     /// USD a request that moves with API prices: stages that ask one.
@@ -190,6 +193,7 @@ impl OptionKernel {
             kept: model.load.kept(),
             lost,
             value: value.to_f64(),
+            retries: model.load.retries.as_ref().map(MeasuredRetries::per_request),
             load: (model.load.in_all(), model.load.attempts),
             api_priced: costs()
                 .filter(|(_, cost)| api_priced(cost))
@@ -219,7 +223,7 @@ impl OptionKernel {
     /// The month's cost at a volume; `None` where the option cannot be had there.
     pub(crate) fn cost(&self, kernel: &Kernel, requests: f64, at: &Factors) -> Option<Cost> {
         let requests = requests * at.traffic;
-        let retries = kernel.retries + at.more_retries;
+        let retries = self.retries.unwrap_or(kernel.retries) + at.more_retries;
         let burst = kernel.burst * at.burst;
         // Of one attempt a request, and of what a replica carries.
         let once = requests * (1.0 + retries) / SECONDS_PER_MONTH;
@@ -289,7 +293,8 @@ impl OptionKernel {
     /// Mean utilisation of the busiest hour's fleet at a volume; `None` for an API.
     pub(crate) fn utilization(&self, kernel: &Kernel, requests: f64) -> Option<f64> {
         let (Calls::Hourly { fleet, .. } | Calls::Owned { fleet, .. }) = &self.calls else { return None };
-        let mean = requests * self.load.0 * (1.0 + kernel.retries) / SECONDS_PER_MONTH;
+        let retries = self.retries.unwrap_or(kernel.retries);
+        let mean = requests * self.load.0 * (1.0 + retries) / SECONDS_PER_MONTH;
         Some(mean / (fleet.capacity * fleet.replicas(mean * self.peak_ready * kernel.burst, 0.0)))
     }
 }

@@ -57,15 +57,17 @@ fn workflow(id: &str, load: &Load, solved: &Solved, run_id: &str) -> WorkflowPla
 
 /// What a reader must know of a workflow's figures.
 pub(crate) fn warnings(product: &Product, loads: &Loads, measurement: &Measurement) -> Vec<String> {
-    let mut all = Vec::new();
-    let Some(solved) = &loads.own.workflow else { return all };
+    let mut all = super::measured::length_notes(product, measurement);
+    let Some(solved) = &loads.own.workflow else {
+        all.extend(crate::measured_retries::warnings(product, measurement));
+        return all;
+    };
     let attempts = loads.own.attempts;
     let (input, output) = loads.own.all_tokens();
     let measured = (measurement.workload.mean_input_tokens(), measurement.workload.mean_output_tokens());
     if let Some(found) = super::measured::MeasuredCalls::of(product, measurement) {
         all.extend(found.notes(&product.stages));
     }
-    all.extend(super::measured::length_notes(&product.workload(), measurement));
     // What is as long as the segments was measured as it is.
     let own_lengths = solved.workflow.stages().iter().any(|stage| stage.option && !stage.of_segments);
     let typed = measurement.workload == product.workload() && !own_lengths;
