@@ -98,6 +98,16 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
             let value = format!("median {:.3} s, p95 {:.3} s", waits.median(), waits.p95());
             list.push(typed(&format!("{path}.ttft"), value, None));
         }
+        if let Some(cache) = &api.prompt_cache {
+            let value = format!(
+                "{} of requests find their shared prefix, of {} tokens or more, in the provider's cache",
+                cache.hit_share, cache.least_tokens
+            );
+            list.push(typed(&format!("{path}.prompt_cache"), value, cache.note.as_deref()));
+        }
+        if let Some(share) = api.batch_share {
+            list.push(typed(&format!("{path}.batch_share"), share.to_string(), None));
+        }
         for used in api.limits.unwrap_or_default().limits().check(&NO_TRAFFIC) {
             let limit = format!("{:.0} {:?} a minute", used.allowed_per_minute, used.limit);
             list.push(typed(&format!("{path}.limits"), limit, None));

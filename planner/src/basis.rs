@@ -125,7 +125,8 @@ pub enum SupplyBasis {
         /// Tokens of the same text in its tokenizer, over ours.
         tokens_ratio: f64,
     },
-    /// No closed formula: owned hardware, whose energy follows the hours, and workflows, whose calls are a chain's.
+    /// No closed formula: owned hardware, whose energy follows the hours, workflows, whose calls are a chain's, and APIs with cached or
+    /// batch prices.
     Other,
 }
 
@@ -358,6 +359,8 @@ fn supply_of(model: &CostModel<'_>, lengths: &[(f64, f64)]) -> SupplyBasis {
             output_tokens_per_second_per_unit: table.output_tokens_per_second_per_unit.get(),
             tokens_ratio: *tokens_ratio,
         },
+        // Cached and batch prices have no cell of their own.
+        Supply::Api { discounts, provisioned: None, .. } if discounts.any() => SupplyBasis::Other,
         Supply::Api { price, tokens_ratio, provisioned: None, .. } => SupplyBasis::Tokens {
             tokens_ratio: *tokens_ratio,
             prices: lengths

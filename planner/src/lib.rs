@@ -22,6 +22,7 @@
 //! | [`actuals`] | production usage against the plan: unit economics, flags, the month forecast anew |
 //! | [`explain`] | the tree under a number |
 //! | `cost` | every line of an option's bill at a volume |
+//! | `api_discounts` | cached and batch prices of managed APIs |
 //! | `cost_models` | the options: our own replicas, and every managed API |
 //! | [`workflow`] | the stages of a request as a Markov chain, their load and their bill |
 //! | `measured_retries` | retries a request as measured, in the place of the typed ones |
@@ -37,6 +38,7 @@
 
 pub mod actuals;
 pub mod allocation;
+mod api_discounts;
 mod assumptions;
 pub mod basis;
 pub mod break_even;

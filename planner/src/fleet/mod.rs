@@ -179,6 +179,10 @@ pub(crate) fn fleet_plan(inputs: &Inputs<'_>) -> Result<Found, FleetError> {
 
 /// What the API asks for one attempt: its model calls over all attempts, retries included.
 fn overflow_of(api: &str, model: &CostModel<'_>, requests: f64, attempts: f64) -> Overflow {
+    let mut model = model.clone();
+    if let Supply::Api { discounts, .. } = &mut model.supply {
+        *discounts = discounts.without_batches();
+    }
     if model.load.workflow.is_some() {
         // Other models' calls may stand on the same lines.
         let (base, of_retries, from) = model.model_calls(requests);

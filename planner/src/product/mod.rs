@@ -290,6 +290,10 @@ pub struct ApiChoice {
     pub limits: Option<LimitsTable>,
     /// Throughput bought by the unit, which then replaces the price of tokens.
     pub provisioned: Option<ProvisionedTable>,
+    /// The provider's prompt cache: what of the segments' shared prefixes is billed at its cached prices; full prices where left out.
+    pub prompt_cache: Option<supply::PromptCacheTable>,
+    /// Share of requests that can wait for a batch, billed at the price row's batch prices; none where left out.
+    pub batch_share: Option<Fraction>,
     /// How long it lets wait for the first token, for the curves of `[latency]`; where left out, what waiting costs is left out for it.
     pub ttft: Option<latency::TypedWaits>,
 }

@@ -11,6 +11,7 @@ use breakeven_hardware::{
 };
 
 use crate::{
+    api_discounts::Discounts,
     cost::{CostModel, Supply},
     measured_retries::MeasuredRetries,
     product::OnlyFor,
@@ -145,8 +146,20 @@ pub(crate) struct SegmentPrice {
     share: f64,
     input: f64,
     output: f64,
-    /// The first prompt length of each tier, with USD a prompt and an answer token from there on; the first is 0.
-    tiers: Vec<(f64, f64, f64)>,
+    /// Prompt tokens that its calls share, in our tokens.
+    prefix: f64,
+    discounts: Discounts,
+    /// The first prompt length of each tier with its prices from there on; the first is 0.
+    tiers: Vec<(f64, TokenUsd)>,
+}
+
+/// USD of a token.
+#[derive(Debug, Clone, Copy, Default)]
+struct TokenUsd {
+    input: f64,
+    output: f64,
+    read: f64,
+    written: f64,
 }
 
 /// The cost of one option in one month.
@@ -304,15 +317,22 @@ impl SegmentPrice {
         let count = requests * self.share;
         let (input, output) = (round(count * self.input * ratio), round(count * self.output * ratio));
         let number = round(count).max(1.0);
-        let (input_usd, output_usd) = match self.tiers.as_slice() {
-            [(_, input, output)] => (*input, *output),
+        let usd = match self.tiers.as_slice() {
+            [(_, usd)] => *usd,
             tiers => {
                 let prompt = ceil(input / number);
-                let tier = tiers.iter().rev().find(|(from, ..)| prompt >= *from);
-                tier.map_or((0.0, 0.0), |(_, input, output)| (*input, *output))
+                let tier = tiers.iter().rev().find(|(from, _)| prompt >= *from);
+                tier.map_or(TokenUsd::default(), |(_, usd)| *usd)
             }
         };
-        input * input_usd + output * output_usd + number * fee
+        let rest = output * usd.output + number * fee;
+        let (read, written) = self.discounts.cached(self.prefix * ratio);
+        if read + written <= 0.0 {
+            return input * usd.input + rest;
+        }
+        let read = round(count * read).min(input);
+        let written = round(count * written).min(input - read);
+        (input - read - written) * usd.input + read * usd.read + written * usd.written + rest
     }
 }
 
@@ -385,27 +405,40 @@ fn calls(model: &CostModel<'_>) -> Option<Calls> {
                 output_rate: offer.output_tokens_per_second_per_unit,
             })
         }
-        Supply::Api { price, tokens_ratio, provisioned: None, .. } => {
+        Supply::Api { price, tokens_ratio, provisioned: None, discounts, .. } => {
+            // As `breakeven_hardware::api_cost`: cached tokens without a price of their own are prompt tokens.
             let per_token = |rates: TokenRates| {
                 let usd = |rate: Option<breakeven_hardware::UsdPerMillionTokens>| {
                     rate.map_or(0.0, |rate| rate.0.to_f64() / 1e6)
                 };
-                (usd(rates.input), usd(rates.output))
+                TokenUsd {
+                    input: usd(rates.input),
+                    output: usd(rates.output),
+                    read: usd(rates.cached_read.or(rates.input)),
+                    written: usd(rates.cache_write.or(rates.input)),
+                }
             };
-            let mut starts = vec![0_u64];
-            let schedule = price.services.get(&Service::Standard);
-            starts.extend(schedule.iter().flat_map(|s| &s.tiers).map(|tier| tier.above_input_tokens + 1));
-            let tiers: Vec<(f64, f64, f64)> = starts
-                .into_iter()
-                .map(|start| {
-                    let (input, output) = per_token(price.rates(Service::Standard, start).0);
-                    (start as f64, input, output)
-                })
-                .collect();
+            let tiers_of = |service: Service| -> Vec<(f64, TokenUsd)> {
+                let mut starts = vec![0_u64];
+                let schedules = [Service::Standard, service].map(|service| price.services.get(&service));
+                let tiers = schedules.into_iter().flatten().flat_map(|schedule| &schedule.tiers);
+                starts.extend(tiers.map(|tier| tier.above_input_tokens + 1));
+                starts.sort_unstable();
+                starts.dedup();
+                starts
+                    .into_iter()
+                    .map(|start| (start as f64, per_token(price.rates(service, start).0)))
+                    .collect()
+            };
+            let services: Vec<_> =
+                discounts.services().map(|(service, of_all)| (of_all, tiers_of(service))).collect();
             // Retries of the stages cost what they hold; more attempts for each are a factor on both.
-            let segments = model.load.first.iter().chain(&model.load.retried).map(|segment| {
-                let (share, input, output) = segment.parts();
-                SegmentPrice { share, input, output, tiers: tiers.clone() }
+            let segments = model.load.first.iter().chain(&model.load.retried).flat_map(|segment| {
+                services.iter().map(|(of_all, tiers)| {
+                    let (share, input, output) = segment.parts();
+                    let (share, prefix) = (share * of_all, segment.prefix());
+                    SegmentPrice { share, input, output, prefix, discounts: *discounts, tiers: tiers.clone() }
+                })
             });
             Some(Calls::Tokens {
                 ratio: *tokens_ratio,

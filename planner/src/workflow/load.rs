@@ -210,7 +210,7 @@ impl Load {
                 let (share, input, output) = segment.parts();
                 // An attempt that spends a share of its tokens counts as that share of a whole one: its length decides its price tier.
                 let of = |calls: f64, longer: f64| {
-                    SegmentTokens::new(share * calls * spent, input * longer, output)
+                    SegmentTokens::new(share * calls * spent, input * longer, output).sharing(segment.prefix())
                 };
                 load.first.push(of(row.calls, 1.0));
                 if row.retries > 0.0 {
@@ -230,7 +230,7 @@ impl Load {
         let asked = waiting.asked;
         for segment in self.first.iter_mut().chain(&mut self.retried) {
             let (share, input, output) = segment.parts();
-            *segment = SegmentTokens::new(share * asked, input, output);
+            *segment = SegmentTokens::new(share * asked, input, output).sharing(segment.prefix());
         }
         self.demand *= asked;
         self.attempts *= asked;
@@ -287,7 +287,9 @@ pub(crate) fn segment_tokens(product: &Product, measurement: &Measurement) -> Ve
     typed
         .zip(super::measured::lengths(product, measurement))
         .map(|(typed, measured)| match measured {
-            Some((input, output)) => SegmentTokens::new(typed.parts().0, input * prompt, output * answer),
+            Some((input, output)) => {
+                SegmentTokens::new(typed.parts().0, input * prompt, output * answer).sharing(typed.prefix())
+            }
             None => typed,
         })
         .collect()
