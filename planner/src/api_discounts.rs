@@ -55,8 +55,7 @@ impl Discounts {
             ));
         }
         let ratio = choice.tokens_ratio.map_or(1.0, crate::product::Positive::get);
-        let longest =
-            load.first.iter().map(|length| length.prefix() * ratio).fold(0.0, f64::max);
+        let longest = load.first.iter().map(|length| length.prefix() * ratio).fold(0.0, f64::max);
         if longest < asked.least_tokens.max(f64::MIN_POSITIVE) {
             return Err(format!(
                 "api.prompt_cache caches nothing: the longest shared prefix of a segment is {longest:.0} tokens, expected {} or more; set \
@@ -80,7 +79,9 @@ impl Discounts {
     /// Tokens of a prompt that are read from the cache and written to it, by the prefix that it shares, in the API's tokens.
     pub(crate) fn cached(&self, prefix: f64) -> (f64, f64) {
         match self.hits {
-            Some(hits) if prefix > 0.0 && prefix >= self.least_tokens => (prefix * hits, prefix * (1.0 - hits)),
+            Some(hits) if prefix > 0.0 && prefix >= self.least_tokens => {
+                (prefix * hits, prefix * (1.0 - hits))
+            }
             _ => (0.0, 0.0),
         }
     }

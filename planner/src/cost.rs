@@ -238,7 +238,9 @@ impl CostModel<'_> {
             }
             Supply::Api { price, tokens_ratio, provisioned: None, discounts, .. } => {
                 let bill = |lengths: &[SegmentTokens]| -> Usd {
-                    usages(lengths, requests, *tokens_ratio, *discounts).map(|usage| api_cost(price, &usage).usd).sum()
+                    usages(lengths, requests, *tokens_ratio, *discounts)
+                        .map(|usage| api_cost(price, &usage).usd)
+                        .sum()
                 };
                 let base = bill(&self.load.first);
                 let mut of_retries = base.times(decimal(self.retries()));
@@ -328,23 +330,27 @@ impl CostModel<'_> {
                 );
                 Provenance::Computed {
                     formula: "tokens of every segment x the model's price, by kind of token".to_owned(),
-                    inputs: [vec![
-                        input(
-                            "input tokens a request",
-                            format!("{:.1}", self.mean_input_tokens()),
-                            tokens_from("input_tokens"),
-                        ),
-                        input(
-                            "output tokens a request",
-                            format!("{:.1}", self.mean_output_tokens()),
-                            tokens_from("output_tokens"),
-                        ),
-                        input(
-                            "price",
-                            format!("{} / {}", price.provider, price.model),
-                            api_provenance(price, *as_of),
-                        ),
-                    ], discounted].concat(),
+                    inputs: [
+                        vec![
+                            input(
+                                "input tokens a request",
+                                format!("{:.1}", self.mean_input_tokens()),
+                                tokens_from("input_tokens"),
+                            ),
+                            input(
+                                "output tokens a request",
+                                format!("{:.1}", self.mean_output_tokens()),
+                                tokens_from("output_tokens"),
+                            ),
+                            input(
+                                "price",
+                                format!("{} / {}", price.provider, price.model),
+                                api_provenance(price, *as_of),
+                            ),
+                        ],
+                        discounted,
+                    ]
+                    .concat(),
                 }
             }
         }
@@ -420,10 +426,7 @@ impl CostModel<'_> {
     }
 
     fn retries_from(&self, base: &Provenance) -> Provenance {
-        let mut inputs = vec![
-            self.retries_input(),
-            input("model calls", "as inference", base.clone()),
-        ];
+        let mut inputs = vec![self.retries_input(), input("model calls", "as inference", base.clone())];
         if let Some(solved) = &self.load.workflow {
             let value = format!("{:.6}", self.load.attempts);
             inputs.push(input("attempts of the stages a request", value, solved.from.clone()));

@@ -30,10 +30,7 @@ impl Counts {
     fn of(load: &LoadResult) -> Self {
         let cut_off = load.failures.get(&FailureCause::Interrupted).copied().unwrap_or(0);
         let all: u64 = load.retries.values().sum();
-        Self {
-            requests: load.scheduled.saturating_sub(cut_off),
-            retries: all.saturating_sub(load.fallbacks),
-        }
+        Self { requests: load.scheduled.saturating_sub(cut_off), retries: all.saturating_sub(load.fallbacks) }
     }
 
     fn per_request(self) -> f64 {
@@ -104,7 +101,8 @@ impl MeasuredRetries {
         inputs.extend(self.segments.iter().enumerate().map(|(index, (name, counts))| {
             row(name, *counts, format!("levels.expected.segments[{index}].load.retries"))
         }));
-        let mut formula = "retries / requests of the expected level, in the place of what the file types".to_owned();
+        let mut formula =
+            "retries / requests of the expected level, in the place of what the file types".to_owned();
         if (self.times - 1.0).abs() > 0.0 {
             formula.push_str(", times what a lever makes of the typed figure");
             inputs.push(input("lever, times", format!("{:.6}", self.times), typed_at(PATH, None)));

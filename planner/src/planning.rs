@@ -78,7 +78,7 @@ pub fn plan_on(
 }
 
 fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>) -> Result<Plan, PlanError> {
-    let Chosen { product, measurement, name, beside, types, notes } = chosen;
+    let Chosen { product, measurement, name, on, beside, others, types, notes } = chosen;
     let product = product.as_ref();
     let mut warnings = check(measurement, options.allow_invalid)?;
     // What is said of the chosen machine's own measurement stands there already.
@@ -204,7 +204,7 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
         .and_then(|(_, _, model)| model.as_ref().ok());
     let contest = Contest { own: own_plan.zip(own.as_ref().ok()), api: api_plan.zip(api_model) };
     let world = World { measurement, prices, options, capacity: capacity.as_ref() };
-    let mut uncertainty = crate::uncertainty::uncertainty(&world, product);
+    let mut uncertainty = crate::uncertainty::uncertainty(&world, product, &on, &others);
     if let Some(found) = &mut uncertainty {
         found.leave_out(&plans);
     }

@@ -85,7 +85,10 @@ fn each_discount_is_a_lever_alone_and_together() {
     let llama = of(LLAMA);
     assert!(llama.single.is_empty() && llama.best.as_ref().unwrap().levers.is_empty());
     let why: Vec<&str> = llama.not_comparable.iter().filter_map(|e| e.infeasible.as_deref()).collect();
-    assert!(why[0].contains("no price of cached prompt tokens") && why[0].contains("api_prices.csv:"), "{why:?}");
+    assert!(
+        why[0].contains("no price of cached prompt tokens") && why[0].contains("api_prices.csv:"),
+        "{why:?}"
+    );
     assert!(why[1].contains("no batch price"), "{why:?}");
     // Our own replicas pay nothing of it and save nothing.
     let own = of(breakeven_planner::SELF_HOST);
@@ -129,6 +132,10 @@ fn a_cache_that_holds_nothing_is_refused() {
     let short = why("[api.prompt_cache]\nhit_share = 0.9\nleast_tokens = 1501").unwrap();
     assert!(short.contains("is 1500 tokens, expected 1501 or more"), "{short}");
     let units = "[api.provisioned]\nusd_per_unit_hour = 1\ninput_tokens_per_second_per_unit = 1e6\noutput_tokens_per_second_per_unit = 1e6";
-    assert!(why(&format!("batch_share = 0.1\n{units}")).unwrap().contains("leave api.prompt_cache and api.batch_share out"));
+    assert!(
+        why(&format!("batch_share = 0.1\n{units}"))
+            .unwrap()
+            .contains("leave api.prompt_cache and api.batch_share out")
+    );
     assert_eq!(why(&format!("batch_share = 0\n{units}")), None);
 }

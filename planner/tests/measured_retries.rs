@@ -61,7 +61,12 @@ fn agrees_with_its_basis(plan: &Plan) {
         for line in &option.lines {
             let found = basis.line(one, line.line, basis.requests_per_month).unwrap();
             let shown = line.usd_per_month.to_f64();
-            assert!((found - shown).abs() <= 1e-9 * shown.abs().max(1.0), "{} {:?}: {found}, {shown}", one.id, line.line);
+            assert!(
+                (found - shown).abs() <= 1e-9 * shown.abs().max(1.0),
+                "{} {:?}: {found}, {shown}",
+                one.id,
+                line.line
+            );
         }
         let sum: f64 = option.lines.iter().map(|line| line.usd_per_month.to_f64()).sum();
         close(sum, option.usd_per_month.to_f64());
@@ -106,7 +111,8 @@ fn measured_retries_are_a_share_of_what_was_measured_and_no_more_load() {
 #[test]
 fn the_draws_retry_as_the_plan_does() {
     // Too narrow to move a bill: the draws must give the plan's own.
-    let text = FILE.replace("usd_per_hour = 0.5", "usd_per_hour = { low = 0.4999999, likely = 0.5, high = 0.5000001 }");
+    let text = FILE
+        .replace("usd_per_hour = 0.5", "usd_per_hour = { low = 0.4999999, likely = 0.5, high = 0.5000001 }");
     let product = product(REQUESTS, &text);
     let mut measured = counted(&product, 0.5);
     if let Some(capacity) = measured.search.as_mut().and_then(|search| search.capacity.as_mut()) {
@@ -142,7 +148,10 @@ fn the_typed_figure_stays_where_nothing_was_measured_or_it_is_drawn() {
     let policy = format!("{FILE}[bench.retries]\nmost = 2\n");
     let (share, said) = own_retries(&policy, &|load| load.retries.clear());
     close(share, typed);
-    assert!(said.iter().any(|w| w.contains("is planned as typed, 0.05: run run-test counted no retries")), "{said:?}");
+    assert!(
+        said.iter().any(|w| w.contains("is planned as typed, 0.05: run run-test counted no retries")),
+        "{said:?}"
+    );
     // Too few requests.
     close(own_retries(FILE, &|load| load.scheduled = 68).0, typed);
     close(own_retries(FILE, &|load| load.scheduled = 69).0, (20.0 / 64.0) / (84.0 / 64.0));
@@ -190,8 +199,13 @@ fn measured_lengths_price_the_apis() {
     close(plan.traffic.mean_input_tokens, 120.0);
     // Capacity is of the measured requests, whatever their length.
     close(option(&plan, SELF_HOST).usd_per_month.to_f64(), 3.0 * 0.5 * 730.5);
-    let said: Vec<_> = plan.warnings.iter().filter(|w| w.contains("120 prompt and 40 answer tokens")).collect();
-    assert!(said.len() == 1 && said[0].contains("typed 100 and 50: APIs are priced with"), "{:?}", plan.warnings);
+    let said: Vec<_> =
+        plan.warnings.iter().filter(|w| w.contains("120 prompt and 40 answer tokens")).collect();
+    assert!(
+        said.len() == 1 && said[0].contains("typed 100 and 50: APIs are priced with"),
+        "{:?}",
+        plan.warnings
+    );
     let json = serde_json::to_value(&plan).unwrap();
     let text = explain(&json, &format!("options[{NANO}].lines.inference")).unwrap();
     assert!(text.contains("measured in run run-test: levels.expected.segments, input_tokens"), "{text}");

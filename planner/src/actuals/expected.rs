@@ -86,7 +86,9 @@ impl Expected {
         let traffic = &plan.traffic;
         // What an API's calls are tried again is typed, whatever was measured of our own replicas.
         let basis = plan.cost_basis.as_ref();
-        let typed = basis.filter(|basis| basis.own_retries_per_request.is_some()).map(|basis| basis.retries_per_request);
+        let typed = basis
+            .filter(|basis| basis.own_retries_per_request.is_some())
+            .map(|basis| basis.retries_per_request);
         let is_api = option.as_ref().is_some_and(|(option, _)| matches!(option.kind, OptionKind::Api { .. }));
         // A log knows no repeats: each is a request of its own there.
         let own_asked = traffic.asked_per_request;

@@ -202,11 +202,7 @@ fn overflow_of(api: &str, model: &CostModel<'_>, requests: f64, attempts: f64) -
             from = line.from.clone();
         }
     }
-    Overflow {
-        api: api.to_owned(),
-        usd_per_attempt: usd / (requests * model.load.asked() * attempts),
-        from,
-    }
+    Overflow { api: api.to_owned(), usd_per_attempt: usd / (requests * model.load.asked() * attempts), from }
 }
 
 /// From the naive quotient to the fleet of the busiest hour, one reason at a time.
@@ -302,7 +298,8 @@ fn simulated(
         None => None,
     };
     // The simulator knows attempts, the measured capacity requests with their retries.
-    let tried = inputs.own.load.retries.as_ref().map_or(1.0, crate::measured_retries::MeasuredRetries::in_capacity);
+    let tried =
+        inputs.own.load.retries.as_ref().map_or(1.0, crate::measured_retries::MeasuredRetries::in_capacity);
     let replicas = plan.hours.iter().map(|h| h.replicas).max().unwrap_or(0);
     let spares = product.fleet.replicas_lost.min(replicas.saturating_sub(1));
     let rate = inputs.week.peak_hour() * mean * product.traffic.burst_factor.get() * tried;

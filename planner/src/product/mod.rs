@@ -417,18 +417,18 @@ impl Product {
 }
 
 fn workload_of(segments: &[SegmentTable]) -> Workload {
-        let segments = segments
-            .iter()
-            .map(|s| Segment {
-                name: s.name.clone(),
-                weight: s.weight.get(),
-                input_tokens: s.input_tokens,
-                output_tokens: s.output_tokens,
-                shared_prefix: s.shared_prefix.unwrap_or(Fraction::ZERO),
-                prefix_pool: s.prefix_pool.map_or(1, std::num::NonZeroU32::get),
-                text: s.text,
-                session: s.session.map(SessionTable::session),
-            })
-            .collect();
-        Workload { segments }
+    let segments = segments
+        .iter()
+        .map(|s| Segment {
+            name: s.name.clone(),
+            weight: s.weight.get(),
+            input_tokens: s.input_tokens,
+            output_tokens: s.output_tokens,
+            shared_prefix: s.shared_prefix.unwrap_or(Fraction::ZERO),
+            prefix_pool: s.prefix_pool.map_or(1, std::num::NonZeroU32::get),
+            text: s.text,
+            session: s.session.map(SessionTable::session),
+        })
+        .collect();
+    Workload { segments }
 }

@@ -61,6 +61,10 @@ pub struct OptionKernel {
     api_priced: f64,
     /// Index of its `[[api]]`; `None` for our own replicas.
     pub(crate) api: Option<usize>,
+    /// Which of the machines it is on, the plan's own being the first; 0 for an API.
+    pub(crate) part: usize,
+    /// Whether it is hardware of one's own.
+    pub(crate) is_owned: bool,
     pub(crate) calls: Calls,
     /// Index of each `[[cost]]` that applies, and its fixed, per-request and per-failure amounts.
     pub(crate) typed: Vec<(usize, [f64; 3])>,
@@ -75,7 +79,8 @@ pub struct OptionKernel {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Calls {
-    /// The hours are shared, since every draw has a kernel of its own.
+    /// What hours must be ready for over the mean, each different value once and in order, with how many hours it and those before it are.
+    /// Shared, since every draw has a kernel of its own.
     Hourly {
         hours: Arc<[(f64, f64)]>,
         fleet: FleetRule,
@@ -117,7 +122,52 @@ pub(crate) struct FleetRule {
 
 impl FleetRule {
     fn replicas(&self, rate: f64, more_lost: f64) -> f64 {
-        let carrying = ceil(rate / (self.capacity * self.most) - HAIR).clamp(1.0, f64::from(u32::MAX));
+        self.surviving(Self::carrying(rate / (self.capacity * self.most)), more_lost)
+    }
+
+    /// Whole replicas for a load in replicas.
+    fn carrying(load: f64) -> f64 {
+        ceil(load - HAIR).clamp(1.0, f64::from(u32::MAX))
+    }
+
+    /// Replica-hours of a week whose mean hour must be ready for a rate.
+    ///
+    /// Hours are in order, so each number of replicas holds for a stretch of them: its end is found by the rate that so many carry, and
+    /// then made exact. Where nearly every hour has a number of its own, they are added up one by one.
+    fn week(&self, hours: &[(f64, f64)], mean: f64, more_lost: f64) -> f64 {
+        let load = mean / (self.capacity * self.most);
+        let of = |hour: &(f64, f64)| Self::carrying(hour.0 * load);
+        let (Some(first), Some(last)) = (hours.first(), hours.last()) else { return 0.0 };
+        let numbers = of(last) - of(first) + 1.0;
+        let (mut sum, mut before) = (0.0, 0.0);
+        if numbers * 4.0 > hours.len() as f64 {
+            for hour in hours {
+                sum += self.surviving(of(hour), more_lost) * (hour.1 - before);
+                before = hour.1;
+            }
+            return sum;
+        }
+        let mut rest = hours;
+        while let Some(hour) = rest.first() {
+            let carrying = of(hour);
+            let same = |at: usize| rest.get(at).is_some_and(|hour| of(hour) <= carrying);
+            let most = carrying / load;
+            let mut end = rest.partition_point(|(ready, _)| *ready <= most).max(1);
+            while same(end) {
+                end += 1;
+            }
+            while end > 1 && !same(end - 1) {
+                end -= 1;
+            }
+            let up_to = rest.get(end - 1).map_or(before, |hour| hour.1);
+            sum += self.surviving(carrying, more_lost) * (up_to - before);
+            (before, rest) = (up_to, rest.get(end..).unwrap_or_default());
+        }
+        sum
+    }
+
+    /// What is paid for, with so many carrying the load.
+    fn surviving(&self, carrying: f64, more_lost: f64) -> f64 {
         let by_zone = if self.zones > 1.0 { carrying + ceil(carrying / (self.zones - 1.0)) } else { 0.0 };
         ((carrying + self.lost + more_lost).max(by_zone) + self.surge).max(self.least)
     }
@@ -213,6 +263,8 @@ impl OptionKernel {
                 .map(|(_, cost)| usd(cost.usd_per_request) * cost.times_asked(asked))
                 .sum(),
             api,
+            part: 0,
+            is_owned: api.is_none() && product.fleet.term == Term::Owned,
             calls: calls(model)?,
             typed: typed.collect(),
             typed_sum: [0.0; 3],
@@ -258,11 +310,7 @@ impl OptionKernel {
                 let paid = if *always {
                     fleet.replicas(mean * self.peak_ready * burst, at.more_lost)
                 } else {
-                    hours
-                        .iter()
-                        .map(|(ready, count)| fleet.replicas(mean * ready * burst, at.more_lost) * count)
-                        .sum::<f64>()
-                        / HOURS as f64
+                    fleet.week(hours, mean * burst, at.more_lost) / HOURS as f64
                 };
                 paid * HOURS_PER_MONTH * usd_per_hour * at.machine_prices
             }
@@ -377,10 +425,11 @@ fn calls(model: &CostModel<'_>) -> Option<Calls> {
             let mut ready = model.week.ready.clone();
             ready.sort_by(f64::total_cmp);
             let mut hours: Vec<(f64, f64)> = Vec::new();
-            for factor in ready {
+            for (factor, count) in ready.into_iter().zip(1_u32..) {
+                let so_far = f64::from(count);
                 match hours.last_mut() {
-                    Some((last, count)) if last.total_cmp(&factor).is_eq() => *count += 1.0,
-                    _ => hours.push((factor, 1.0)),
+                    Some((last, count)) if last.total_cmp(&factor).is_eq() => *count = so_far,
+                    _ => hours.push((factor, so_far)),
                 }
             }
             let always = match product.fleet.term {
@@ -445,6 +494,31 @@ fn calls(model: &CostModel<'_>) -> Option<Calls> {
                 segments: segments.collect(),
                 fee: price.usd_per_request.map_or(0.0, Usd::to_f64),
             })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_week_in_stretches_is_the_sum_over_its_hours(
+            mut ready in prop::collection::vec(0.0..4.0_f64, 1..168),
+            mean in 1e-3..1e3_f64,
+            most in 0.3..1.0_f64,
+            lost in 0_u8..3,
+            zones in 1_u8..4,
+        ) {
+            ready.sort_by(f64::total_cmp);
+            let hours: Vec<(f64, f64)> = ready.iter().copied().zip((1_u32..).map(f64::from)).collect();
+            let zones = f64::from(zones);
+            let fleet = FleetRule { capacity: 1.0, most, lost: f64::from(lost), zones, surge: 1.0, least: 2.0 };
+            let one_by_one: f64 = ready.iter().map(|ready| fleet.replicas(ready * mean, 1.0)).sum();
+            prop_assert!((fleet.week(&hours, mean, 1.0) - one_by_one).abs() < 1e-9);
         }
     }
 }

@@ -278,7 +278,9 @@ impl Uncertain {
 
     /// Whether a number at a path, or one within it, is typed as a distribution.
     pub(crate) fn holds(&self, path: &str) -> bool {
-        let within = |slot: &Slot| slot.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        let within = |slot: &Slot| {
+            slot.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
         self.slots.iter().any(within)
     }
 

@@ -210,7 +210,8 @@ impl Load {
                 let (share, input, output) = segment.parts();
                 // An attempt that spends a share of its tokens counts as that share of a whole one: its length decides its price tier.
                 let of = |calls: f64, longer: f64| {
-                    SegmentTokens::new(share * calls * spent, input * longer, output).sharing(segment.prefix())
+                    SegmentTokens::new(share * calls * spent, input * longer, output)
+                        .sharing(segment.prefix())
                 };
                 load.first.push(of(row.calls, 1.0));
                 if row.retries > 0.0 {
