@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "prints timings of constant settings")]
 
+#[expect(dead_code, reason = "the tests plan one machine, this several")]
 #[path = "../tests/support/mod.rs"]
 mod support;
 

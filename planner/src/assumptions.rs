@@ -11,10 +11,14 @@ use crate::{
 /// For listing limits, whatever the traffic.
 const NO_TRAFFIC: PeakMinute = PeakMinute { requests: 0.0, input_tokens: 0.0, output_tokens: 0.0 };
 
-/// Where a measured figure stands in for the typed one.
+/// Whether a measured figure stands in for the typed one.
 fn retries_note(product: &Product) -> Option<&'static str> {
-    let measured = product.loads.as_ref().is_some_and(|loads| loads.own.retries.is_some());
-    measured.then_some("for APIs alone: those of our own replicas were measured")
+    let loads = product.loads.as_ref().filter(|_| product.stages.is_empty())?;
+    if loads.own.retries.is_some() {
+        return Some("for APIs alone: those of our own replicas were measured");
+    }
+    let typed = product.success.retries_per_request.get() > 0.0 && !product.uncertain.holds(PATH);
+    typed.then_some("for our own replicas too: the measurement counted none, or too few requests; [bench.retries] makes them")
 }
 
 /// Everything typed rather than measured or looked up.

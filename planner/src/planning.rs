@@ -278,7 +278,7 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
         assumptions: assumptions(product),
         warnings,
         cost_basis: Some(cost_basis),
-        workflow: crate::workflow::summary::workflows(&loads, &measurement.run_id),
+        workflow: crate::workflow::summary::workflows(&loads, product, &measurement.run_id),
     })
 }
 

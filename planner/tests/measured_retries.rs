@@ -144,6 +144,11 @@ fn the_typed_figure_stays_where_nothing_was_measured_or_it_is_drawn() {
     // No retry was made: there may have been no policy.
     let (share, said) = own_retries(FILE, &|load| load.retries.clear());
     close(share, typed);
+    let file = product(REQUESTS, FILE);
+    let plan = planned(&file, &measurement(&file, 0.5)).unwrap();
+    let shown =
+        plan.assumptions.iter().find(|assumption| assumption.path == "success.retries_per_request").unwrap();
+    assert!(shown.note.as_ref().unwrap().contains("the measurement counted none"), "{shown:?}");
     assert!(!said.iter().any(|w| w.contains("retries of")), "{said:?}");
     let policy = format!("{FILE}[bench.retries]\nmost = 2\n");
     let (share, said) = own_retries(&policy, &|load| load.retries.clear());

@@ -221,6 +221,10 @@ impl<'a> Candidate<'a> {
             notes
                 .push(format!("{}: measured for another workload or SLO than the product file's", self.name));
         }
+        let counted = crate::measured_retries::warnings(product, measurement);
+        for note in &counted {
+            self.note(notes, note);
+        }
         let measured = product.uncertain.with_measured(measurement);
         let product = measured.as_ref().unwrap_or(product);
         let sheets = Sheets { prices, as_of: options.as_of, measurement };

@@ -192,11 +192,12 @@ fn token_share(load: &LoadResult) -> Option<f64> {
 /// where answers were counted by their chunks, where the file's segment is not the one that was measured, and where its lengths are typed
 /// as distributions, which are meant to be drawn.
 pub(crate) fn lengths(product: &Product, measurement: &Measurement) -> Vec<Option<(f64, f64)>> {
-    let workload = product.measured_workload();
-    let of = |index: usize, segment: &Segment| {
-        let name = &segment.name;
+    // A lever may have added segments, which nobody measured.
+    let file = product.measured_workload();
+    let of = |name: &str| {
+        let (index, segment) = file.segments.iter().enumerate().find(|(_, segment)| segment.name == name)?;
         let alike = |other: &&Segment| {
-            other.name == *name
+            other.name == name
                 && (other.input_tokens, other.output_tokens) == (segment.input_tokens, segment.output_tokens)
                 && other.session == segment.session
         };
@@ -205,13 +206,13 @@ pub(crate) fn lengths(product: &Product, measurement: &Measurement) -> Vec<Optio
             .iter()
             .any(|key| product.uncertain.holds(&format!("segment[{index}].{key}")));
         let level = measurement.level(LevelName::Expected).filter(|_| !drawn)?;
-        let load = &level.segments.iter().find(|segment| segment.name == *name)?.load;
+        let load = &level.segments.iter().find(|segment| segment.name == name)?.load;
         let counted = !load.token_sources.contains_key(&TokenSource::Chunks);
         let mean = |tokens: breakeven_models::Tokens| tokens.0 as f64 / load.completed as f64;
         (counted && load.completed >= ENOUGH && level.validity.verdict != Verdict::Invalid)
             .then(|| (mean(load.input_tokens), mean(load.output_tokens)))
     };
-    workload.segments.iter().enumerate().map(|(index, segment)| of(index, segment)).collect()
+    product.workload().segments.iter().map(|segment| of(&segment.name)).collect()
 }
 
 /// Whether the lengths of some segment are measured.
@@ -224,7 +225,7 @@ const SAME_LENGTH: f64 = 0.05;
 
 /// Segments whose calls were measured to be of other lengths than are typed.
 pub(crate) fn length_notes(product: &Product, measurement: &Measurement) -> Vec<String> {
-    let workload = product.measured_workload();
+    let workload = product.workload();
     let planned = if product.stages.is_empty() { "APIs are priced" } else { "the stages are planned" };
     let rows = workload.segments.iter().zip(lengths(product, measurement));
     rows.filter_map(|(segment, measured)| {
