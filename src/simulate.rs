@@ -7,6 +7,7 @@ use breakeven_measurement::{LatencySeries, Measurement, Quantile, file};
 use breakeven_planner::{
     Product,
     fleet::replica::SimulatedReplica,
+    own_retries,
     simulator::{Arrivals, Failure, Gaps, Outcome, RateProfile, Router, Scenario, simulate as run_fleet},
     step_fit::StepFit,
     step_model::StepModel,
@@ -126,7 +127,7 @@ pub(crate) fn simulate(arguments: &SimulateArguments) -> Result<Answer> {
             );
         };
         let typed = product.traffic.requests_per_month.get() * attempts;
-        match mean_rate(typed, product.success.retries_per_request.get()) {
+        match mean_rate(typed, own_retries(&product, &measurement)) {
             Some(rate) => rate.per_second(),
             None => bail!("`traffic.requests_per_month` is {typed}, which is no rate; give --rate"),
         }

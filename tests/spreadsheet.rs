@@ -44,16 +44,40 @@ usd_per_request = 0.000003
 usd_per_month = 2.5
 "#;
 
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/measurement-1.json");
+
+/// The fixture as a run of ten times the requests, one in ten of them tried again.
+fn counted(folder: &Path) -> String {
+    let mut file: serde_json::Value = serde_json::from_str(&fs::read_to_string(FIXTURE).unwrap()).unwrap();
+    let levels = file["levels"].as_array_mut().unwrap();
+    let level = levels.iter_mut().find(|level| level["name"] == "expected").unwrap();
+    let times_ten = |load: &mut serde_json::Value| {
+        for key in ["scheduled", "completed", "within_slo", "input_tokens", "output_tokens"] {
+            load[key] = (load[key].as_u64().unwrap() * 10).into();
+        }
+    };
+    times_ten(&mut level["overall"]);
+    let retried = level["overall"]["scheduled"].as_u64().unwrap() / 10;
+    level["overall"]["retries"] = serde_json::json!({ "server_error": retried });
+    for segment in level["segments"].as_array_mut().unwrap() {
+        times_ten(&mut segment["load"]);
+    }
+    let path = folder.join("counted.json");
+    fs::write(&path, file.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 fn plan_of(product: &str, folder: &Path, name: &str) -> Plan {
+    // Plans of this name are of the run that counted retries.
+    let measured = if name.starts_with("counted") { counted(folder) } else { FIXTURE.to_owned() };
     let file = folder.join(format!("{name}.toml"));
     fs::write(&file, product).unwrap();
     let plan = folder.join(format!("{name}.json"));
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/measurement-1.json");
     let made = breakeven(&[
         "plan",
         file.to_str().unwrap(),
         "--measurement",
-        fixture,
+        &measured,
         "--as-of",
         "2026-11-23",
         "--out",
@@ -180,7 +204,7 @@ fn the_workbook_recalculates_to_the_plan_before_and_after_a_cell_changes() {
     ];
     let mut books = Vec::new();
     let mut plans = Vec::new();
-    for (kind, product) in [("bot", &bot), ("full", &full), ("waits", &waits)] {
+    for (kind, product) in [("bot", &bot), ("full", &full), ("waits", &waits), ("counted", &full)] {
         let plan = plan_of(product, folder, kind);
         let book = workbook_of(folder, kind);
         for (name, cell, value, from, to) in changes {
@@ -203,6 +227,17 @@ fn the_workbook_recalculates_to_the_plan_before_and_after_a_cell_changes() {
     for (name, plan) in &plans {
         agrees(&sheets, name, plan);
     }
+    // Measured retries are in the cells: typed ones move APIs alone.
+    let retried = |name: &str, own: bool| {
+        let plan = &plans.iter().find(|(one, _)| one == name).unwrap().1;
+        let is = |id: &str| (id == breakeven_planner::SELF_HOST) == own;
+        let option = plan.options.iter().find(|option| is(&option.id)).unwrap();
+        option.lines.iter().find(|line| line.line == LineItem::Retries).unwrap().usd_per_month
+    };
+    assert_eq!(retried("counted", true), retried("counted-retries", true));
+    assert_ne!(retried("counted", true), retried("full", true));
+    assert_ne!(retried("full", true), retried("full-retries", true));
+    assert_ne!(retried("counted", false), retried("counted-retries", false));
     // The change was one: a test that compares a file with itself would pass.
     let total = |name: &str| plans.iter().find(|(one, _)| one == name).unwrap().1.options[0].usd_per_month;
     assert!(

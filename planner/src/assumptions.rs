@@ -3,12 +3,23 @@
 use breakeven_hardware::api_limits::PeakMinute;
 
 use crate::{
+    measured_retries::PATH,
     plan::Assumption,
     product::{OnlyFor, Product, stage::StageTable},
 };
 
 /// For listing limits, whatever the traffic.
 const NO_TRAFFIC: PeakMinute = PeakMinute { requests: 0.0, input_tokens: 0.0, output_tokens: 0.0 };
+
+/// Whether a measured figure stands in for the typed one.
+fn retries_note(product: &Product) -> Option<&'static str> {
+    let loads = product.loads.as_ref().filter(|_| product.stages.is_empty())?;
+    if loads.own.retries.is_some() {
+        return Some("for APIs alone: those of our own replicas were measured");
+    }
+    let typed = product.success.retries_per_request.get() > 0.0 && !product.uncertain.holds(PATH);
+    typed.then_some("for our own replicas too: the measurement counted none, or too few requests; [bench.retries] makes them")
+}
 
 /// Everything typed rather than measured or looked up.
 pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
@@ -27,7 +38,7 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
         ),
         typed("traffic.burst_factor", format!("{} x the hour's mean", traffic.burst_factor.get()), None),
         typed("success.probability", product.success.probability.to_string(), None),
-        typed("success.retries_per_request", product.success.retries_per_request.get().to_string(), None),
+        typed(PATH, product.success.retries_per_request.get().to_string(), retries_note(product)),
         typed("fleet.replicas_lost", fleet.replicas_lost.to_string(), None),
         typed("fleet.scale_up_lag", format!("{} s", fleet.scale_up_lag.0.as_secs_f64()), None),
         typed("fleet.term", fleet.term.to_string(), None),
@@ -90,6 +101,16 @@ pub(crate) fn assumptions(product: &Product) -> Vec<Assumption> {
         if let Some(waits) = api.ttft {
             let value = format!("median {:.3} s, p95 {:.3} s", waits.median(), waits.p95());
             list.push(typed(&format!("{path}.ttft"), value, None));
+        }
+        if let Some(cache) = &api.prompt_cache {
+            let value = format!(
+                "{} of requests find their shared prefix, of {} tokens or more, in the provider's cache",
+                cache.hit_share, cache.least_tokens
+            );
+            list.push(typed(&format!("{path}.prompt_cache"), value, cache.note.as_deref()));
+        }
+        if let Some(share) = api.batch_share {
+            list.push(typed(&format!("{path}.batch_share"), share.to_string(), None));
         }
         for used in api.limits.unwrap_or_default().limits().check(&NO_TRAFFIC) {
             let limit = format!("{:.0} {:?} a minute", used.allowed_per_minute, used.limit);

@@ -7,7 +7,7 @@ use breakeven_hardware::{Service, Usd, sheet::Term};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cost::{CostModel, Supply},
+    cost::{CostModel, SegmentTokens, Supply},
     plan::{LineItem, OptionKind},
     product::{OnlyFor, Product},
     traffic::{HOURS_PER_MONTH, Week},
@@ -21,8 +21,11 @@ pub const HAIR: f64 = 1e-9;
 pub struct CostBasis {
     /// Requests a month, retries not included.
     pub requests_per_month: f64,
-    /// Extra attempts a request.
+    /// Extra attempts a request, as typed.
     pub retries_per_request: f64,
+    /// Extra attempts a request of our own replicas, as measured; absent where the typed ones hold for them too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_retries_per_request: Option<f64>,
     /// Hours of a month.
     pub hours_per_month: f64,
     /// Peak minute over the mean of its hour.
@@ -38,7 +41,7 @@ pub struct CostBasis {
     /// What the product file types for the lines.
     pub typed: Vec<TypedCost>,
     /// Attempts that the stages make a request, repeats after long waits included, in requests as they were measured; absent without a
-    /// `[[stage]]` and without repeats.
+    /// `[[stage]]`, without repeats and without measured retries, which a measured request holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts_per_request: Option<f64>,
 }
@@ -122,7 +125,8 @@ pub enum SupplyBasis {
         /// Tokens of the same text in its tokenizer, over ours.
         tokens_ratio: f64,
     },
-    /// No closed formula: owned hardware, whose energy follows the hours, and workflows, whose calls are a chain's.
+    /// No closed formula: owned hardware, whose energy follows the hours, workflows, whose calls are a chain's, and APIs with cached or
+    /// batch prices.
     Other,
 }
 
@@ -161,20 +165,26 @@ impl CostBasis {
     pub(crate) fn of(product: &Product, week: &Week, options: &[(&str, &CostModel<'_>)]) -> Self {
         let burst = product.traffic.burst_factor.get();
         let segments = product.workload().segments;
+        let lengths = lengths_of(product);
         Self {
             requests_per_month: product.traffic.requests_per_month.get(),
             retries_per_request: product.success.retries_per_request.get(),
+            own_retries_per_request: product
+                .loads
+                .as_ref()
+                .and_then(|loads| Some(loads.own.retries.as_ref()?.per_request())),
             hours_per_month: HOURS_PER_MONTH,
             burst_factor: burst,
             replicas_lost: product.fleet.replicas_lost,
             busiest_by_hour: week.ready.iter().map(|ready| ready / burst).collect(),
             segments: segments
                 .iter()
-                .map(|segment| SegmentBasis {
+                .zip(&lengths)
+                .map(|(segment, (input_tokens, output_tokens))| SegmentBasis {
                     name: segment.name.clone(),
                     weight: segment.weight,
-                    input_tokens: segment.input_tokens.mean(),
-                    output_tokens: segment.output_tokens.mean(),
+                    input_tokens: *input_tokens,
+                    output_tokens: *output_tokens,
                 })
                 .collect(),
             options: options
@@ -184,7 +194,7 @@ impl CostBasis {
                     success_probability: model.success.get(),
                     aided: model.load.aided,
                     asked: model.load.asked(),
-                    supply: supply_of(model, &segments),
+                    supply: supply_of(model, &lengths),
                 })
                 .collect(),
             typed: product.costs.iter().enumerate().map(|(index, cost)| typed(index, cost)).collect(),
@@ -192,7 +202,10 @@ impl CostBasis {
                 .loads
                 .as_ref()
                 .filter(|loads| {
-                    !product.stages.is_empty() || product.longer.is_some() || loads.own.asked() > 1.0
+                    !product.stages.is_empty()
+                        || product.longer.is_some()
+                        || loads.own.asked() > 1.0
+                        || loads.own.retries.is_some()
                 })
                 .map(|loads| loads.own.in_all()),
         }
@@ -201,7 +214,12 @@ impl CostBasis {
     /// Mean attempts per second at a volume.
     pub fn mean_rate(&self, requests: f64) -> f64 {
         let attempts = self.attempts_per_request.unwrap_or(1.0);
-        requests * attempts * (1.0 + self.retries_per_request) / (self.hours_per_month * 3_600.0)
+        requests * attempts * (1.0 + self.own_retries()) / (self.hours_per_month * 3_600.0)
+    }
+
+    /// Extra attempts a request of our own replicas.
+    fn own_retries(&self) -> f64 {
+        self.own_retries_per_request.unwrap_or(self.retries_per_request)
     }
 
     /// Each segment's share of requests.
@@ -212,7 +230,10 @@ impl CostBasis {
 
     /// Model calls of a month, retries apart, in USD; `None` without a formula.
     pub fn model_calls(&self, option: &OptionBasis, requests: f64) -> Option<(f64, f64)> {
-        let retries = self.retries_per_request;
+        let retries = match &option.supply {
+            SupplyBasis::Replicas { .. } => self.own_retries(),
+            _ => self.retries_per_request,
+        };
         let split = |all: f64| (all / (1.0 + retries), all * retries / (1.0 + retries));
         let mean = self.mean_rate(requests);
         // What an API is asked is its own: our stages and waits are not in it.
@@ -308,7 +329,15 @@ pub fn kind_name(kind: &OptionKind) -> &'static str {
     }
 }
 
-fn supply_of(model: &CostModel<'_>, segments: &[breakeven_measurement::Segment]) -> SupplyBasis {
+/// Mean prompt and answer tokens of each segment's calls: as measured where they were, else as typed.
+fn lengths_of(product: &Product) -> Vec<(f64, f64)> {
+    let typed = || SegmentTokens::of(&product.workload());
+    let loads = product.loads.as_ref().filter(|_| product.stages.is_empty());
+    let lengths = loads.map_or_else(typed, |loads| loads.api.first.clone());
+    lengths.iter().map(|length| (length.parts().1, length.parts().2)).collect()
+}
+
+fn supply_of(model: &CostModel<'_>, lengths: &[(f64, f64)]) -> SupplyBasis {
     if model.load.workflow.is_some() {
         return SupplyBasis::Other;
     }
@@ -330,17 +359,19 @@ fn supply_of(model: &CostModel<'_>, segments: &[breakeven_measurement::Segment])
             output_tokens_per_second_per_unit: table.output_tokens_per_second_per_unit.get(),
             tokens_ratio: *tokens_ratio,
         },
+        // Cached and batch prices have no cell of their own.
+        Supply::Api { discounts, provisioned: None, .. } if discounts.any() => SupplyBasis::Other,
         Supply::Api { price, tokens_ratio, provisioned: None, .. } => SupplyBasis::Tokens {
             tokens_ratio: *tokens_ratio,
-            prices: segments
+            prices: lengths
                 .iter()
-                .map(|segment| {
+                .map(|(input_tokens, _)| {
                     #[expect(
                         clippy::cast_possible_truncation,
                         clippy::cast_sign_loss,
                         reason = "a count from 0 up; a float cast saturates"
                     )]
-                    let prompt = (segment.input_tokens.mean() * tokens_ratio).ceil().max(0.0) as u64;
+                    let prompt = (input_tokens * tokens_ratio).ceil().max(0.0) as u64;
                     let (rates, _) = price.rates(Service::Standard, prompt);
                     TokenPrice {
                         usd_per_million_input: rates.input.map_or(Usd::ZERO, |rate| rate.0),

@@ -11,7 +11,9 @@ use jiff::civil::Date;
 use rust_decimal::Decimal;
 
 use crate::{
+    api_discounts::Discounts,
     capacity::replicas_by_hour,
+    measured_retries::{MeasuredRetries, PATH},
     owned::Owned,
     plan::{CostLine, Input, LineItem, OptionKind, Provenance},
     product::{CostEntry, OnlyFor, Product, ProvisionedTable},
@@ -39,12 +41,24 @@ pub(crate) struct SegmentTokens {
     share: f64,
     input: f64,
     output: f64,
+    /// Prompt tokens that all requests of the segment have in common.
+    prefix: f64,
 }
 
 impl SegmentTokens {
-    /// Of so many calls a request.
+    /// Of so many calls a request, which share nothing.
     pub(crate) fn new(share: f64, input: f64, output: f64) -> Self {
-        Self { share, input, output }
+        Self { share, input, output, prefix: 0.0 }
+    }
+
+    /// The same with a prefix that all of them share.
+    pub(crate) fn sharing(self, prefix: f64) -> Self {
+        Self { prefix: prefix.min(self.input), ..self }
+    }
+
+    /// Prompt tokens that all of them share.
+    pub(crate) fn prefix(&self) -> f64 {
+        self.prefix
     }
 
     /// Share of requests, mean prompt and mean answer tokens.
@@ -54,8 +68,11 @@ impl SegmentTokens {
 
     pub(crate) fn of(workload: &Workload) -> Vec<Self> {
         let shares = workload.shares();
-        let means = workload.segments.iter().map(|s| (s.mean_input_tokens(), s.output_tokens.mean()));
-        shares.into_iter().zip(means).map(|(share, (input, output))| Self { share, input, output }).collect()
+        let of = |(share, segment): (f64, &breakeven_measurement::Segment)| {
+            let prefix = segment.shared_prefix.get() * segment.input_tokens.mean();
+            Self::new(share, segment.mean_input_tokens(), segment.output_tokens.mean()).sharing(prefix)
+        };
+        shares.into_iter().zip(&workload.segments).map(of).collect()
     }
 }
 
@@ -71,7 +88,13 @@ pub(crate) enum Supply<'a> {
         owned: Option<Owned<'a>>,
     },
     /// A managed API.
-    Api { price: &'a ApiPrice, tokens_ratio: f64, as_of: Date, provisioned: Option<&'a ProvisionedTable> },
+    Api {
+        price: &'a ApiPrice,
+        tokens_ratio: f64,
+        as_of: Date,
+        provisioned: Option<&'a ProvisionedTable>,
+        discounts: Discounts,
+    },
 }
 
 /// A line, to a millionth of a millionth of a dollar: a chain's shares, or replica-hours over a week of 168, have more digits than
@@ -170,8 +193,27 @@ impl CostModel<'_> {
         (1.0 - self.success_of_those_who_wait() - self.load.aided).max(0.0)
     }
 
-    fn retries(&self) -> f64 {
-        self.product.success.retries_per_request.get()
+    /// Extra attempts a request, beside the stages' own: as measured where they were, else as typed.
+    pub(crate) fn retries(&self) -> f64 {
+        let typed = self.product.success.retries_per_request.get();
+        self.load.retries.as_ref().map_or(typed, MeasuredRetries::per_request)
+    }
+
+    /// Attempts for one of the stages', or for one request without stages, in requests as they were measured, which hold measured retries.
+    pub(crate) fn attempts_beside_stages(&self) -> f64 {
+        (1.0 + self.retries()) / self.load.retries.as_ref().map_or(1.0, MeasuredRetries::in_capacity)
+    }
+
+    /// Requests and their typed retries that one measured request with its measured ones stands for.
+    pub(crate) fn typed_in_measured(&self) -> f64 {
+        let typed = 1.0 + self.product.success.retries_per_request.get();
+        if self.load.retries.is_some() { typed / self.attempts_beside_stages() } else { 1.0 }
+    }
+
+    /// The same with where it comes from.
+    pub(crate) fn retries_input(&self) -> Input {
+        let typed = || input("retries a request", self.retries(), typed_at(PATH, None));
+        self.load.retries.as_ref().map_or_else(typed, MeasuredRetries::input)
     }
 
     /// Cost of first attempts and cost of retries. Retries take their share of all attempts.
@@ -194,9 +236,11 @@ impl CostModel<'_> {
                 let all = table.usd_per_unit_hour.0.times(Decimal::from(units) * decimal(HOURS_PER_MONTH));
                 split(all, Load::retries_of_all(self.retried_units(table), self.retries()))
             }
-            Supply::Api { price, tokens_ratio, provisioned: None, .. } => {
+            Supply::Api { price, tokens_ratio, provisioned: None, discounts, .. } => {
                 let bill = |lengths: &[SegmentTokens]| -> Usd {
-                    usages(lengths, requests, *tokens_ratio).map(|usage| api_cost(price, &usage).usd).sum()
+                    usages(lengths, requests, *tokens_ratio, *discounts)
+                        .map(|usage| api_cost(price, &usage).usd)
+                        .sum()
                 };
                 let base = bill(&self.load.first);
                 let mut of_retries = base.times(decimal(self.retries()));
@@ -260,30 +304,53 @@ impl CostModel<'_> {
                     ),
                 ],
             },
-            Supply::Api { price, as_of, provisioned: None, .. } => {
-                let tokens_from = |path: &str| {
-                    let solved = self.load.workflow.as_ref();
-                    solved.map_or_else(|| typed_at(path, None), |solved| solved.from.clone())
+            Supply::Api { price, as_of, provisioned: None, discounts, .. } => {
+                let tokens_from = |key: &str| match (&self.load.workflow, &self.load.lengths_from) {
+                    (Some(solved), _) => solved.from.clone(),
+                    (None, Some(run)) => Provenance::Measured {
+                        run_id: run.clone(),
+                        path: format!("levels.expected.segments, {key}"),
+                    },
+                    (None, None) => typed_at(&format!("segment.{key}"), None),
                 };
+                let (hits, batch) = discounts.asked();
+                let of_api = |name: &str, share: f64, key: &str| {
+                    input(name, format!("{share:.6}"), typed_at(&format!("api.{}.{key}", price.key()), None))
+                };
+                let mut discounted: Vec<Input> = Vec::new();
+                discounted.extend(hits.map(|share| {
+                    of_api(
+                        "share of requests whose shared prefix is read from the cache",
+                        share,
+                        "prompt_cache.hit_share",
+                    )
+                }));
+                discounted.extend(
+                    batch.map(|share| of_api("share of requests at batch prices", share, "batch_share")),
+                );
                 Provenance::Computed {
                     formula: "tokens of every segment x the model's price, by kind of token".to_owned(),
-                    inputs: vec![
-                        input(
-                            "input tokens a request",
-                            format!("{:.1}", self.mean_input_tokens()),
-                            tokens_from("segment.input_tokens"),
-                        ),
-                        input(
-                            "output tokens a request",
-                            format!("{:.1}", self.mean_output_tokens()),
-                            tokens_from("segment.output_tokens"),
-                        ),
-                        input(
-                            "price",
-                            format!("{} / {}", price.provider, price.model),
-                            api_provenance(price, *as_of),
-                        ),
-                    ],
+                    inputs: [
+                        vec![
+                            input(
+                                "input tokens a request",
+                                format!("{:.1}", self.mean_input_tokens()),
+                                tokens_from("input_tokens"),
+                            ),
+                            input(
+                                "output tokens a request",
+                                format!("{:.1}", self.mean_output_tokens()),
+                                tokens_from("output_tokens"),
+                            ),
+                            input(
+                                "price",
+                                format!("{} / {}", price.provider, price.model),
+                                api_provenance(price, *as_of),
+                            ),
+                        ],
+                        discounted,
+                    ]
+                    .concat(),
                 }
             }
         }
@@ -359,10 +426,7 @@ impl CostModel<'_> {
     }
 
     fn retries_from(&self, base: &Provenance) -> Provenance {
-        let mut inputs = vec![
-            input("retries a request", self.retries(), typed_at("success.retries_per_request", None)),
-            input("model calls", "as inference", base.clone()),
-        ];
+        let mut inputs = vec![self.retries_input(), input("model calls", "as inference", base.clone())];
         if let Some(solved) = &self.load.workflow {
             let value = format!("{:.6}", self.load.attempts);
             inputs.push(input("attempts of the stages a request", value, solved.from.clone()));
@@ -391,17 +455,30 @@ impl CostModel<'_> {
     }
 }
 
-/// A month's usage, one a length of call, since tiers are decided by a call's own length.
-fn usages(lengths: &[SegmentTokens], requests: f64, tokens_ratio: f64) -> impl Iterator<Item = Usage> {
-    lengths.iter().map(move |segment| {
-        let count = requests * segment.share;
-        let tokens = |mean: f64| whole(count * mean * tokens_ratio);
-        Usage {
-            requests: whole(count).max(1),
-            uncached_input_tokens: tokens(segment.input),
-            output_tokens: tokens(segment.output),
-            ..Usage::default()
-        }
+/// A month's usage, one a length of call and class of service, since tiers are decided by a call's own length.
+fn usages(
+    lengths: &[SegmentTokens],
+    requests: f64,
+    tokens_ratio: f64,
+    discounts: Discounts,
+) -> impl Iterator<Item = Usage> {
+    lengths.iter().flat_map(move |segment| {
+        discounts.services().map(move |(service, of_all)| {
+            let count = requests * segment.share * of_all;
+            let prompt = whole(count * segment.input * tokens_ratio);
+            let (read, written) = discounts.cached(segment.prefix * tokens_ratio);
+            let (read, written) = (whole(count * read).min(prompt), whole(count * written));
+            let written = written.min(prompt - read);
+            Usage {
+                requests: whole(count).max(1),
+                uncached_input_tokens: prompt - read - written,
+                cached_read_tokens: read,
+                cache_write_tokens: written,
+                output_tokens: whole(count * segment.output * tokens_ratio),
+                service,
+                ..Usage::default()
+            }
+        })
     })
 }
 

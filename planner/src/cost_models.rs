@@ -9,6 +9,7 @@ use breakeven_measurement::{Fraction, Measurement};
 use jiff::civil::Date;
 
 use crate::{
+    api_discounts::Discounts,
     cost::{CostModel, Supply, day_of, typed_at},
     owned::{MeasuredPower, Owned},
     plan::{Provenance, ReplicaCapacity},
@@ -170,13 +171,20 @@ pub(crate) fn api_models<'a>(
             return Err(format!("the provider withdrew it by {as_of}"));
         }
         unpriced(price, choice, load)?;
+        let discounts = Discounts::of(choice, price, load)?;
         let tokens_ratio = choice.tokens_ratio.map_or(1.0, crate::product::Positive::get);
         let model = CostModel {
             product,
             week,
             load,
             success: of_workflow(choice.success_probability.unwrap_or(product.success.probability), load),
-            supply: Supply::Api { price, tokens_ratio, as_of, provisioned: choice.provisioned.as_ref() },
+            supply: Supply::Api {
+                price,
+                tokens_ratio,
+                as_of,
+                provisioned: choice.provisioned.as_ref(),
+                discounts,
+            },
         };
         let peak = model.peak_minute(product.traffic.requests_per_month.get(), tokens_ratio);
         let limits = choice.limits.unwrap_or_default().limits();

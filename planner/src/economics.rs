@@ -110,11 +110,15 @@ impl Table<'_> {
 
     /// Retries a call, by stage; of the whole request where there are none.
     fn retry_rates(&self) -> Vec<UnitFigure> {
-        let typed = self.model.product.success.retries_per_request.get();
-        let extra = || input("retries a request", typed, typed_at("success.retries_per_request", None));
+        let typed = self.model.retries();
+        let extra = || self.model.retries_input();
         let Some(solved) = &self.model.load.workflow else {
             let one = || {
-                let formula = "success.retries_per_request";
+                let formula = if self.model.load.retries.is_some() {
+                    "as measured, in the place of success.retries_per_request"
+                } else {
+                    "success.retries_per_request"
+                };
                 figure(
                     "retry_rate",
                     "retries a request",

@@ -22,8 +22,10 @@
 //! | [`actuals`] | production usage against the plan: unit economics, flags, the month forecast anew |
 //! | [`explain`] | the tree under a number |
 //! | `cost` | every line of an option's bill at a volume |
+//! | `api_discounts` | cached and batch prices of managed APIs |
 //! | `cost_models` | the options: our own replicas, and every managed API |
 //! | [`workflow`] | the stages of a request as a Markov chain, their load and their bill |
+//! | `measured_retries` | retries a request as measured, in the place of the typed ones |
 //! | `waiting` | what waiting for the first token costs: who gives up, who asks again |
 //! | [`stack`] | the lines beside inference, from their drivers |
 //! | `assumptions` | what the product file types |
@@ -36,6 +38,7 @@
 
 pub mod actuals;
 pub mod allocation;
+mod api_discounts;
 mod assumptions;
 pub mod basis;
 pub mod break_even;
@@ -52,6 +55,7 @@ pub mod horizon;
 mod imported;
 pub mod levers;
 pub mod machines;
+mod measured_retries;
 mod owned;
 pub mod plan;
 pub mod planning;
@@ -70,6 +74,7 @@ pub mod workflow;
 pub use breakeven_measurement::{step_fit, step_model};
 pub use capacity::PlanError;
 pub use machines::MeasuredMachine;
+pub use measured_retries::own_retries;
 pub use plan::Plan;
 pub use planning::{PlanOptions, SELF_HOST, plan, plan_on};
 pub use product::{Product, ProductError};

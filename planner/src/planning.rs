@@ -18,6 +18,7 @@ use crate::{
         options::{Bought, bought},
     },
     machines::{self, Chosen, MeasuredMachine},
+    measured_retries::MeasuredRetries,
     plan::{
         BreakEven, BreakEvenOutcome, CostPoint, FORMAT, Fleet, LineItem, OptionKind, OptionPlan, Plan,
         Provenance, ReplicaCapacity, TrafficSummary,
@@ -77,7 +78,7 @@ pub fn plan_on(
 }
 
 fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>) -> Result<Plan, PlanError> {
-    let Chosen { product, measurement, name, beside, types, notes } = chosen;
+    let Chosen { product, measurement, name, on, beside, others, types, notes } = chosen;
     let product = product.as_ref();
     let mut warnings = check(measurement, options.allow_invalid)?;
     // What is said of the chosen machine's own measurement stands there already.
@@ -95,7 +96,7 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
         );
     }
     let workload = product.workload();
-    let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(&workload));
+    let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(product));
     let week = Week::of(product);
     let requests = product.traffic.requests_per_month.get();
     let traffic = traffic_summary(product, &week, &loads.own)?;
@@ -203,7 +204,7 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
         .and_then(|(_, _, model)| model.as_ref().ok());
     let contest = Contest { own: own_plan.zip(own.as_ref().ok()), api: api_plan.zip(api_model) };
     let world = World { measurement, prices, options, capacity: capacity.as_ref() };
-    let mut uncertainty = crate::uncertainty::uncertainty(&world, product);
+    let mut uncertainty = crate::uncertainty::uncertainty(&world, product, &on, &others);
     if let Some(found) = &mut uncertainty {
         found.leave_out(&plans);
     }
@@ -277,13 +278,14 @@ fn plan_chosen(chosen: Chosen<'_>, prices: &PriceBook, options: &PlanOptions<'_>
         assumptions: assumptions(product),
         warnings,
         cost_basis: Some(cost_basis),
-        workflow: crate::workflow::summary::workflows(&loads, &measurement.run_id),
+        workflow: crate::workflow::summary::workflows(&loads, product, &measurement.run_id),
     })
 }
 
 fn traffic_summary(product: &Product, week: &Week, load: &Load) -> Result<TrafficSummary, PlanError> {
     let requests = product.traffic.requests_per_month.get();
-    let retries = product.success.retries_per_request.get();
+    let typed = product.success.retries_per_request.get();
+    let retries = load.retries.as_ref().map_or(typed, MeasuredRetries::per_request);
     let rate = |value: f64| {
         RequestRate::new(value).map_err(|_| PlanError::OutOfRange { what: "the traffic's rate", value })
     };

@@ -8,7 +8,9 @@ mod support;
 use breakeven_hardware::PriceBook;
 use breakeven_measurement::{Fraction, Measurement};
 use breakeven_planner::{
-    MeasuredMachine, Plan, PlanOptions, Product, SELF_HOST, plan::OptionKind, plan::OptionPlan, plan_on,
+    MeasuredMachine, Plan, PlanOptions, Product, SELF_HOST,
+    plan::{OptionKind, OptionPlan, decision_plan::OptionOdds},
+    plan_on,
 };
 use jiff::civil::date;
 use support::{measurement, product};
@@ -67,7 +69,150 @@ fn the_cheapest_machine_is_the_plans_own_and_the_other_stands_beside_it() {
     close(option(&plan, "self_host:fast:on-demand"), 1.6 * MONTH);
     assert_eq!(plan.measured.run_id, "run-test");
     let drawn = plan.uncertainty.as_ref().unwrap();
-    assert!(drawn.left_out.iter().any(|why| why.contains("fast, on-demand")), "{:?}", drawn.left_out);
+    assert!(drawn.left_out.is_empty(), "{:?}", drawn.left_out);
+}
+
+/// One measurement whose capacity is known exactly.
+fn surely(mut measurement: Measurement) -> Measurement {
+    if let Some(capacity) = measurement.search.as_mut().and_then(|search| search.capacity.as_mut()) {
+        (capacity.low, capacity.high) = (None, None);
+    }
+    measurement
+}
+
+fn odds<'a>(plan: &'a Plan, id: &str) -> &'a OptionOdds {
+    plan.uncertainty.as_ref().unwrap().options.iter().find(|option| option.id == id).unwrap()
+}
+
+/// The odds of each cell, which must share out the draws.
+fn shares_add_up(plan: &Plan) {
+    let drawn = plan.uncertainty.as_ref().unwrap();
+    let all: f64 = drawn.options.iter().map(|option| option.p_cheapest).sum();
+    assert!((all - 1.0).abs() < 1e-12, "{all}");
+    for cell in &drawn.cells {
+        let all: f64 = cell.p_cheapest.iter().map(|(_, share)| share).sum();
+        assert!((all - 1.0).abs() < 1e-12 && cell.p_cheapest.len() == drawn.options.len(), "{all}");
+    }
+}
+
+#[test]
+fn an_option_beside_is_drawn_as_planning_its_machine_by_itself_draws_it() {
+    let owned = "[owned]\nusd_per_server = 12000\naccelerators_per_server = 0\nusd_per_accelerator = 0\nnetwork_capex_share = 0\nspares_share = 0\n\
+                 discount_rate_per_year = 0\namortisation_months = 48\nresidual_share = 0\nidle_watts_per_server = 100\n\
+                 load_watts_per_server = 500\npue = 1.25\ntariff = { flat = { usd_per_kwh = 0.10 } }\ncolocation_usd_per_kw_month = 150\n\
+                 network_usd_per_month = 80\nmaintenance_share_per_year = 0.06\nstaff_usd_per_year = 120000\nstaff_share = 0.05\n";
+    let horizon = "[uncertainty]\ndraws = 2000\n[horizon]\nmonths = 24\nmachine_price_change_per_year = -0.2\ngrowth_per_month = 0.03\n";
+    let draws = "[uncertainty]\ndraws = 2000\n";
+    let burst = "burst_factor = { low = 1, likely = 1.2, high = 2 }\n";
+    let anew = "deferrable_share = { low = 0, likely = 0.1, high = 0.3 }\n";
+    let cost = "[[cost]]\nline = \"support\"\nonly = \"self_host\"\nusd_per_failure = { low = 0.01, likely = 0.02, high = 0.05 }\n";
+    let right = "success_probability = 0.8\n";
+    let table = |of: &str| owned.replace("[owned]", &format!("[{of}.owned]"));
+    for (traffic, extra, machine, term) in [
+        (burst, draws, "usd_per_hour = 1.6\n".to_owned(), "on_demand"),
+        (burst, horizon, format!("usd_per_hour = 1.6\n{right}"), "on_demand"),
+        (burst, horizon, table("WHERE"), "owned"),
+        (anew, draws, format!("usd_per_hour = 1.6\n{right}"), "on_demand"),
+    ] {
+        let head = |fleet: &str, more: &str| {
+            let api = "[[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-nano\"\nsuccess_probability = 0.7\n";
+            let text = format!(
+                "{traffic}hour_of_day = [1,1,1,1,1,1,1,1,1,2,2,2,2,2,2,2,2,2,1,1,1,1,1,1]\n[success]\nprobability = 0.9\n[fleet]\n\
+                 replicas_lost = 0\nscale_up_lag = \"1 s\"\n{fleet}{api}{cost}{extra}{more}"
+            );
+            product(REQUESTS, &text)
+        };
+        // Dearer than the plan's own, whatever is drawn, so that it stands beside it.
+        let terms = if term == "owned" { "terms = [\"owned\"]\n" } else { "" };
+        let (keys, tables) = if term == "owned" {
+            (String::new(), machine.replace("WHERE", "machine"))
+        } else {
+            (machine.clone(), String::new())
+        };
+        let both = head(
+            "usd_per_hour = 0.01\n",
+            &format!("[[machine]]\nname = \"fast\"\nmeasurement = \"fast.json\"\n{terms}{keys}{tables}"),
+        );
+        let fleet =
+            format!("term = \"{term}\"\n{keys}{}", machine.replace("WHERE", "fleet").replace(&keys, ""));
+        let alone = head(&fleet, "");
+        let prices = PriceBook::built_in().unwrap();
+        let fast = |product: &Product| surely(of_run(product, 1.25, "fast"));
+        let measured = fast(&both);
+        let machines = [MeasuredMachine { name: "fast", measurement: &measured }];
+        let own = surely(measurement(&both, 0.4));
+        let beside = plan_on(&both, &own, &machines, &prices, &options()).unwrap();
+        let by_itself = support::planned(&alone, &fast(&alone)).unwrap();
+        shares_add_up(&beside);
+        let id = format!("self_host:fast:{}", term.replace('_', "-"));
+        let (found, wanted) = (odds(&beside, &id), odds(&by_itself, SELF_HOST));
+        assert_eq!(found.usd_per_month, wanted.usd_per_month, "{term}: {traffic}{extra}");
+        assert_eq!(found.usd_per_successful_outcome, wanted.usd_per_successful_outcome);
+        let nano = "api:openai/gpt-5-nano";
+        assert_eq!(odds(&beside, nano).usd_per_month, odds(&by_itself, nano).usd_per_month);
+        let structural = traffic == anew;
+        let left_out = &beside.uncertainty.as_ref().unwrap().left_out;
+        assert_eq!(left_out.iter().any(|why| why.contains("plans anew")), structural, "{left_out:?}");
+    }
+}
+
+#[test]
+fn terms_of_one_machine_share_its_draws_and_machines_have_their_own() {
+    let file = |other: &str| {
+        let text = format!(
+            "[success]\nprobability = 0.9\n[fleet]\nreplicas_lost = 0\nusd_per_hour = {{ low = 0.4, likely = 0.5, high = 0.7 }}\n\
+             scale_up_lag = \"1 s\"\n{other}[[machine]]\nname = \"twin\"\nmeasurement = \"t.json\"\n\
+             usd_per_hour = {{ low = 0.4, likely = 0.51, high = 0.7 }}\n"
+        );
+        product(REQUESTS, &text)
+    };
+    let plan = planned(&file(""), 0.4, &[("twin", 0.4)]);
+    shares_add_up(&plan);
+    let paths: Vec<&str> =
+        plan.uncertainty.as_ref().unwrap().inputs.iter().map(|input| input.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "measured.capacity",
+            "fleet.usd_per_hour",
+            "measured.capacity of twin",
+            "machine[twin].usd_per_hour"
+        ]
+    );
+    // Nearly alike, each on its own draws: neither is always the cheaper one.
+    let twin = odds(&plan, "self_host:twin:on-demand").p_cheapest;
+    assert!((0.4..0.6).contains(&twin), "{twin}");
+    // The same price and the same capacity, paid otherwise: every draw is a tie, of which the first takes all.
+    let text = "[success]\nprobability = 0.9\n[fleet]\nreplicas_lost = 0\nusd_per_hour = 0.5\nscale_up_lag = \"1 s\"\n\
+                other_terms = [\"reserved_1y\"]\n[fleet.purchase]\nreserved_1y_usd_per_hour = 0.5\n";
+    let plan = planned(&product(REQUESTS, text), 0.4, &[]);
+    shares_add_up(&plan);
+    let (own, other) = (odds(&plan, SELF_HOST), odds(&plan, "self_host:fleet:reserved-1y"));
+    assert_eq!(own.usd_per_month, other.usd_per_month);
+    assert!((own.p_cheapest - 1.0).abs() < 1e-12 && other.p_cheapest.abs() < 1e-12);
+    assert_eq!(plan.uncertainty.as_ref().unwrap().inputs.len(), 1);
+}
+
+#[test]
+fn a_distribution_of_the_product_that_all_machines_share_is_one_input() {
+    let text = format!(
+        "{}[[machine]]\nname = \"fast\"\nmeasurement = \"f.json\"\nusd_per_hour = 1.6\n[[machine]]\nname = \"other\"\nmeasurement = \"o.json\"\n\
+         usd_per_hour = 1.7\nsuccess_probability = 0.5\n",
+        FLEET.replace("= 0.9", "= { low = 0.6, likely = 0.9, high = 0.95 }")
+    );
+    let plan = planned(&product(REQUESTS, &text), 0.4, &[("fast", 1.25), ("other", 1.25)]);
+    let drawn = plan.uncertainty.as_ref().unwrap();
+    assert!(drawn.left_out.is_empty(), "{:?}", drawn.left_out);
+    assert_eq!(drawn.inputs.iter().filter(|input| input.path == "success.probability").count(), 1);
+    let per = |id: &str| odds(&plan, id).usd_per_successful_outcome.unwrap();
+    // Success moves the machine that takes the product's, not the one with a share of its own.
+    let spread = |id: &str| (per(id).p95 / per(id).p5, odds(&plan, id).usd_per_month.unwrap());
+    let (fast, usd) = spread("self_host:fast:on-demand");
+    assert!(fast > usd.p95 / usd.p5 * 1.05, "{fast}");
+    let (other, usd) = spread("self_host:other:on-demand");
+    assert!((other - usd.p95 / usd.p5).abs() < 1e-9, "{other}");
+    // Where each machine's price flips the answer is looked at too.
+    assert!(drawn.flips.iter().any(|flip| flip.path == "fleet.usd_per_hour of self_host:fast:on-demand"));
 }
 
 #[test]
@@ -103,11 +248,12 @@ fn a_bill_beside_is_the_one_that_planning_the_machine_by_itself_gives() {
     assert_eq!(beside_it.usd_per_month_interval, by_itself.usd_per_month_interval);
     let usd = |option: &OptionPlan| option.lines.iter().map(|line| line.usd_per_month).collect::<Vec<_>>();
     assert_eq!(usd(beside_it), usd(by_itself));
-    // The machine's own distribution is drawn only where the plan stands on that machine.
+    // The machine's own distribution is drawn as its own, and as the fleet's where the plan stands on that machine.
     let paths = |plan: &Plan| {
         plan.uncertainty.iter().flat_map(|u| &u.inputs).map(|input| input.path.clone()).collect::<Vec<_>>()
     };
-    assert!(!paths(&beside).iter().any(|path| path.contains("usd_per_hour")), "{:?}", paths(&beside));
+    assert!(!paths(&beside).contains(&"fleet.usd_per_hour".to_owned()), "{:?}", paths(&beside));
+    assert!(paths(&beside).contains(&"machine[other].usd_per_hour".to_owned()), "{:?}", paths(&beside));
     assert!(paths(&alone).contains(&"fleet.usd_per_hour".to_owned()));
     let cheap = machine
         .replace("low = 3, likely = 4, high = 5", "low = 0.1, likely = 0.2, high = 0.3")

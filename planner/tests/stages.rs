@@ -195,6 +195,21 @@ fn a_number_explains_itself_down_to_stage_visits_and_price() {
     );
     let text = explain(&json, "workflow.api.stages.answer.visits").unwrap();
     assert!(text.contains("from check = 0.1485"), "{text}");
+    // A stage's own dollars go down to their prices.
+    for (path, parts) in [
+        ("workflow.api.stages.check.usd", ["visits a request = 1.04", "price row openai / gpt-4o-mini"]),
+        (
+            "workflow.self_host.stages.intake.usd",
+            ["visits a request = 1", "assumption at stage.intake.usd_per_call"],
+        ),
+        (
+            "workflow.api.stages.person.usd",
+            ["minutes a visit = 6", "assumption at stage.person.loaded_usd_per_hour"],
+        ),
+    ] {
+        let text = explain(&json, path).unwrap();
+        assert!(parts.iter().all(|part| text.contains(part)), "{path}: {text}");
+    }
 }
 
 #[test]

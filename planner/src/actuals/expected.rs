@@ -84,9 +84,16 @@ impl Expected {
         let option = choose(plan, usage, asked)?;
         let ratio = option.as_ref().and_then(|(option, _)| tokens_ratio(plan, &option.id)).unwrap_or(1.0);
         let traffic = &plan.traffic;
+        // What an API's calls are tried again is typed, whatever was measured of our own replicas.
+        let basis = plan.cost_basis.as_ref();
+        let typed = basis
+            .filter(|basis| basis.own_retries_per_request.is_some())
+            .map(|basis| basis.retries_per_request);
+        let is_api = option.as_ref().is_some_and(|(option, _)| matches!(option.kind, OptionKind::Api { .. }));
         // A log knows no repeats: each is a request of its own there.
         let own_asked = traffic.asked_per_request;
-        let retries = (traffic.attempts_per_month / (traffic.requests_per_month * own_asked) - 1.0).max(0.0);
+        let own = (traffic.attempts_per_month / (traffic.requests_per_month * own_asked) - 1.0).max(0.0);
+        let retries = typed.filter(|_| is_api).unwrap_or(own);
         let asked = option.as_ref().and_then(|(option, _)| asked_of(plan, &option.id)).unwrap_or(own_asked);
         let named = option.as_ref().map_or_else(String::new, |(option, _)| format!(", {}", option.name));
         let likeliest = option.as_ref().map(|(option, _)| option.success_probability.get());

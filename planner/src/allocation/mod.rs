@@ -10,7 +10,7 @@ use breakeven_measurement::{LevelName, Measurement, Quantile};
 use rust_decimal::{Decimal, prelude::ToPrimitive as _};
 
 use crate::{
-    cost::{CostModel, Supply, decimal},
+    cost::{CostModel, SegmentTokens, Supply, decimal},
     plan::{
         LineItem, OptionPlan,
         decision_plan::{AllocationPart, AllocationPlan, ItemAmount},
@@ -19,6 +19,7 @@ use crate::{
         OnlyFor, Product,
         decision_tables::{AllocationTable, IdleRule, PartTable},
     },
+    workflow::load::segment_tokens,
 };
 
 /// What an option's bill is split by.
@@ -201,15 +202,18 @@ fn weights(
         let load = if api { &loads.api } else { &loads.own };
         (load.fixed_tokens, load.of_segment)
     });
-    let of = |segment: &breakeven_measurement::Segment| {
-        prompt * (fixed.0 + times.0 * segment.input_tokens.mean())
-            + answer * (fixed.1 + times.1 * segment.output_tokens.mean())
+    // Lengths as the bill has them: measured ones where they were.
+    let of = |length: &SegmentTokens| {
+        let (_, input, output) = length.parts();
+        prompt * (fixed.0 + times.0 * input) + answer * (fixed.1 + times.1 * output)
     };
-    let mix: f64 = workload.segments.iter().zip(&shares).map(|(segment, share)| share * of(segment)).sum();
+    let uses: Vec<f64> = segment_tokens(product, measurement).iter().map(of).collect();
+    let mix: f64 = uses.iter().zip(&shares).map(|(one, share)| share * one).sum();
     let weights = parts.iter().map(|part| match &part.segment {
         None => Ok(mix),
         Some(name) => {
-            workload.segments.iter().find(|segment| segment.name == *name).map(of).ok_or_else(|| {
+            let of_segment = workload.segments.iter().zip(&uses).find(|(segment, _)| segment.name == *name);
+            of_segment.map(|(_, one)| *one).ok_or_else(|| {
                 let known: Vec<&str> = workload.segments.iter().map(|s| s.name.as_str()).collect();
                 format!(
                     "allocation part `{}` is of segment `{name}`, expected one of: {}",

@@ -79,7 +79,10 @@ pub fn explain(plan: &Value, path: &str) -> Result<String, NoSuchPath> {
         if at.is_object() || at.is_array() {
             members(&mut out, 1, at);
         }
-        let from = from.or_else(|| (key == "success_probability").then(|| success(container)).flatten());
+        // A figure may have a tree of its own beside that of its row.
+        let own = container.get(format!("{key}_from")).and_then(provenance);
+        let from =
+            own.or(from).or_else(|| (key == "success_probability").then(|| success(container)).flatten());
         let rows = if from.is_none() { sections::section(plan, &parts) } else { Vec::new() };
         match from {
             Some(from) => tree(&mut out, 1, from),
@@ -227,7 +230,7 @@ fn members(out: &mut String, depth: usize, value: &Value) {
     let rows: Vec<(String, &Value)> = match value {
         Value::Object(fields) => fields
             .iter()
-            .filter(|(key, _)| *key != "from" && *key != "price_from")
+            .filter(|(key, _)| *key != "from" && !key.ends_with("_from"))
             .map(|(k, v)| (k.clone(), v))
             .collect(),
         Value::Array(items) => items
@@ -294,7 +297,10 @@ fn collect(value: &Value, path: &str, depth: usize, all: &mut Vec<String>) {
         collect(value, &path, depth + 1, all);
     };
     match value {
-        Value::Object(fields) => fields.iter().filter(|(key, _)| *key != "from").for_each(|(k, v)| go(k, v)),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| *key != "from" && !key.ends_with("_from"))
+            .for_each(|(k, v)| go(k, v)),
         Value::Array(items) => items.iter().take(200).enumerate().for_each(|(index, item)| {
             go(&name(item).unwrap_or_else(|| index.to_string()), item);
         }),

@@ -106,7 +106,7 @@ pub(crate) fn fleet_plan(inputs: &Inputs<'_>) -> Result<Found, FleetError> {
     let (capacity, usd_per_hour, price_from) = inputs.capacity().ok_or(FleetError::Traffic)?;
     let product = inputs.product;
     let requests = product.traffic.requests_per_month.get();
-    let retries = product.success.retries_per_request.get();
+    let retries = inputs.own.retries();
     let attempts = inputs.own.load.in_all();
     let mean = mean_rate(requests * attempts, retries).ok_or(FleetError::Traffic)?.per_second();
     let policy = inputs.policy();
@@ -131,7 +131,9 @@ pub(crate) fn fleet_plan(inputs: &Inputs<'_>) -> Result<Found, FleetError> {
         attempts_per_request: attempts * (1.0 + retries),
     };
     let offers = Offers::of(&product.fleet, inputs.prices, inputs.as_of, *usd_per_hour, price_from);
-    let overflow = inputs.api.map(|(api, model)| overflow_of(api, model, requests, retries));
+    // What overflows is a request with its retries, in the units of the demand above.
+    let each = inputs.own.attempts_beside_stages();
+    let overflow = inputs.api.map(|(api, model)| overflow_of(api, model, requests, each));
     let (points, machines) = buy(&demand, &offers, None)?;
     let allowed = product.fleet.purchase.as_ref().is_some_and(|p| p.overflow);
     let (mixed_points, hybrid) = match &overflow {
@@ -176,11 +178,15 @@ pub(crate) fn fleet_plan(inputs: &Inputs<'_>) -> Result<Found, FleetError> {
 }
 
 /// What the API asks for one attempt: its model calls over all attempts, retries included.
-fn overflow_of(api: &str, model: &CostModel<'_>, requests: f64, retries: f64) -> Overflow {
+fn overflow_of(api: &str, model: &CostModel<'_>, requests: f64, attempts: f64) -> Overflow {
+    let mut model = model.clone();
+    if let Supply::Api { discounts, .. } = &mut model.supply {
+        *discounts = discounts.without_batches();
+    }
     if model.load.workflow.is_some() {
         // Other models' calls may stand on the same lines.
         let (base, of_retries, from) = model.model_calls(requests);
-        let attempts = requests * model.load.in_all() * (1.0 + retries);
+        let attempts = requests * model.load.in_all() * attempts;
         let usd_per_attempt = (base + of_retries).to_f64() / attempts;
         return Overflow { api: api.to_owned(), usd_per_attempt, from };
     }
@@ -196,11 +202,7 @@ fn overflow_of(api: &str, model: &CostModel<'_>, requests: f64, retries: f64) ->
             from = line.from.clone();
         }
     }
-    Overflow {
-        api: api.to_owned(),
-        usd_per_attempt: usd / (requests * model.load.asked() * (1.0 + retries)),
-        from,
-    }
+    Overflow { api: api.to_owned(), usd_per_attempt: usd / (requests * model.load.asked() * attempts), from }
 }
 
 /// From the naive quotient to the fleet of the busiest hour, one reason at a time.
@@ -295,9 +297,12 @@ fn simulated(
         Some((rate, outcome)) => Some(check::binding(replica, workload, &slo, (*rate, outcome))?),
         None => None,
     };
+    // The simulator knows attempts, the measured capacity requests with their retries.
+    let tried =
+        inputs.own.load.retries.as_ref().map_or(1.0, crate::measured_retries::MeasuredRetries::in_capacity);
     let replicas = plan.hours.iter().map(|h| h.replicas).max().unwrap_or(0);
     let spares = product.fleet.replicas_lost.min(replicas.saturating_sub(1));
-    let rate = inputs.week.peak_hour() * mean * product.traffic.burst_factor.get();
+    let rate = inputs.week.peak_hour() * mean * product.traffic.burst_factor.get() * tried;
     let count = u64::from(replicas).saturating_mul(400).clamp(4_000, 60_000);
     let peak = replica.at_rate((replicas - spares).max(1), workload, &slo, rate, count)?;
     plan.simulation = Some(SimulationCheck {
@@ -307,7 +312,7 @@ fn simulated(
         median_step_error: replica.fit.median_error,
         levels: check::levels(replica, inputs.measurement, seen)?,
         capacity_per_second: capacity.as_ref().map(|c| c.0),
-        capacity_difference: capacity.as_ref().map(|c| c.0 / carries - 1.0),
+        capacity_difference: capacity.as_ref().map(|c| c.0 / (carries * tried) - 1.0),
         binds,
         peak_goodput: peak.goodput(),
         peak_replicas: (replicas - spares).max(1),
@@ -346,8 +351,8 @@ fn simulated(
     }
     if let Some(table) = &product.traffic.repeats {
         // First attempts: the stages' own retries are in the rate too.
-        let all = (1.0 + product.success.retries_per_request.get()) * (1.0 + inputs.own.load.retried_share);
-        let demand = rate / all;
+        let all = inputs.own.attempts_beside_stages() * (1.0 + inputs.own.load.retried_share);
+        let demand = rate / tried / all;
         plan.retries =
             Some(repeats::retry_balance(replica, workload, &slo, (replicas - spares).max(1), demand, table)?);
     }

@@ -18,9 +18,13 @@ use crate::{
 
 /// What changes in each month, the present one first; one month of no change without a `[horizon]`.
 pub(crate) fn months(product: &Product) -> Vec<Factors> {
+    months_of(product, product.fleet.term == Term::Owned)
+}
+
+/// The same for machines that are owned, or are not.
+pub(crate) fn months_of(product: &Product, owned: bool) -> Vec<Factors> {
     let Some(table) = &product.horizon else { return vec![Factors::NONE] };
     let growth = growth(product, table);
-    let owned = product.fleet.term == Term::Owned;
     (0..table.months.0)
         .map(|month| {
             let (months, years) = (f64::from(month), f64::from(month) / 12.0);

@@ -19,7 +19,9 @@ use toml::{Table, Value};
 
 use crate::{
     plan::LineItem,
-    product::{CostEntry, Price, Product, ProductError, SegmentTable, lever::LeverTable, stage::StageTable},
+    product::{
+        CostEntry, Price, Product, ProductError, SegmentTable, Success, lever::LeverTable, stage::StageTable,
+    },
 };
 use patch::Wrong;
 pub(crate) use patch::is_on;
@@ -41,6 +43,7 @@ struct Measured {
     segments: Vec<SegmentTable>,
     #[serde(rename = "stage", default)]
     stages: Vec<StageTable>,
+    success: Success,
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: Table) -> Result<T, Wrong> {
@@ -56,7 +59,7 @@ pub(crate) fn switched(text: &str, on: u64) -> Result<Product, Wrong> {
     let file: Table = toml::from_str(text)
         .map_err(|error| Wrong { at: "name".to_owned(), message: error.message().trim().to_owned() })?;
     let Levers { levers } = read(file.clone())?;
-    let Measured { segments: before, stages } = read(file.clone())?;
+    let Measured { segments: before, stages, success } = read(file.clone())?;
     let mut product: Product = read(patch::patched(file, &levers, on)?)?;
     if product.segments != before {
         let lengths = |product: &Product| {
@@ -66,9 +69,11 @@ pub(crate) fn switched(text: &str, on: u64) -> Result<Product, Wrong> {
         let after = lengths(&product);
         let now = std::mem::replace(&mut product.segments, before);
         let before = lengths(&product);
-        product.segments = now;
+        product.before_levers = Some(std::mem::replace(&mut product.segments, now));
         product.longer = Some((after.0 / before.0, after.1 / before.1));
     }
+    let (typed, now) = (success.retries_per_request.get(), product.success.retries_per_request.get());
+    product.retrying_over = (typed > 0.0).then(|| now / typed);
     for stage in &mut product.stages {
         let typed = stages.iter().find(|before| before.id == stage.id).and_then(|before| before.retries);
         if let Some((before, now)) = typed.zip(stage.retries) {

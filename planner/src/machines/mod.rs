@@ -1,7 +1,7 @@
 //! On what hardware: every measured machine under every way to pay for it, on the same product and success criteria.
 //!
-//! The cheapest per successful outcome at the product's volume becomes the plan's `self_host`: its fleet, break-even, draws and horizon.
-//! The others stand beside it with their bills.
+//! The cheapest per successful outcome at the product's volume becomes the plan's `self_host`: its fleet, break-even and horizon.
+//! The others stand beside it with their bills, and in the draws.
 //!
 //! | file | holds |
 //! |---|---|
@@ -20,7 +20,7 @@ use crate::{
     capacity::{check, replica_capacity},
     cost::Supply,
     cost_models::own_model,
-    plan::{OptionKind, OptionPlan, Provenance},
+    plan::{OptionKind, OptionPlan, Provenance, ReplicaCapacity},
     planning::{PlanOptions, SELF_HOST, infeasible, option_plan, own_name, sort_key},
     product::{Product, machine::FLEET},
     traffic::Week,
@@ -45,10 +45,30 @@ pub(crate) struct Chosen<'a> {
     pub(crate) measurement: &'a Measurement,
     /// Name of the option; the model's alone where nothing is compared.
     pub(crate) name: String,
+    pub(crate) on: On,
     pub(crate) beside: Vec<OptionPlan>,
+    /// Those of them that can be had, as draws cost them anew.
+    pub(crate) others: Vec<Other<'a>>,
     /// What a mix may be made of.
     pub(crate) types: Vec<mix::Type>,
     pub(crate) notes: Vec<String>,
+}
+
+/// A machine by its name in ids, and how it is paid: whose numbers the file's `[fleet]` holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct On {
+    pub(crate) machine: String,
+    pub(crate) term: Term,
+}
+
+/// An option beside the plan's own replicas.
+pub(crate) struct Other<'a> {
+    pub(crate) id: String,
+    pub(crate) on: On,
+    /// The product on it, with its stages in its costs and its load.
+    pub(crate) product: Product,
+    pub(crate) measurement: &'a Measurement,
+    pub(crate) capacity: Option<ReplicaCapacity>,
 }
 
 /// One machine under one term.
@@ -74,7 +94,9 @@ pub(crate) fn chosen<'a>(
         product: Cow::Borrowed(product),
         measurement,
         name: own_name(measurement),
+        on: On { machine: FLEET.to_owned(), term: product.fleet.term },
         beside: Vec::new(),
+        others: Vec::new(),
         types: Vec::new(),
         notes: Vec::new(),
     };
@@ -85,8 +107,11 @@ pub(crate) fn chosen<'a>(
     let alone: Vec<OptionPlan> = candidates
         .iter()
         .map(|candidate| {
-            let (option, of_mix) = candidate.alone(product, prices, options, &mut chosen.notes);
-            chosen.types.extend(of_mix);
+            let (option, had) = candidate.alone(product, prices, options, &mut chosen.notes);
+            if let Some((other, of_mix)) = had {
+                chosen.types.extend(of_mix);
+                chosen.others.push(other);
+            }
             option
         })
         .collect();
@@ -95,6 +120,8 @@ pub(crate) fn chosen<'a>(
     chosen.beside = alone;
     chosen.beside.remove(best);
     if let Some(candidate) = candidates.into_iter().nth(best) {
+        chosen.others.retain(|other| other.id != candidate.id);
+        chosen.on = On { machine: candidate.machine, term: candidate.term };
         chosen.measurement = candidate.measurement;
         chosen.name = candidate.name;
         if let Ok(product) = candidate.product {
@@ -154,7 +181,10 @@ pub(crate) fn of_run(measurement: &Measurement) -> String {
     format!("run {}: ", measurement.run_id)
 }
 
-impl Candidate<'_> {
+/// What can be had: as draws need it, and what a mix may take of it.
+type Had<'a> = (Other<'a>, Option<mix::Type>);
+
+impl<'a> Candidate<'a> {
     /// Says something of its measurement, once for all terms.
     fn note(&self, notes: &mut Vec<String>, text: &str) {
         let note = format!("{}{text}", of_run(self.measurement));
@@ -163,14 +193,14 @@ impl Candidate<'_> {
         }
     }
 
-    /// Its bill, and what a mix may take of it. Planning errors are reasons why it cannot be had.
+    /// Its bill, and what draws and a mix need of it. Planning errors are reasons why it cannot be had.
     fn alone(
         &self,
         file: &Product,
         prices: &PriceBook,
         options: &PlanOptions<'_>,
         notes: &mut Vec<String>,
-    ) -> (OptionPlan, Option<mix::Type>) {
+    ) -> (OptionPlan, Option<Had<'a>>) {
         let refuse = |reason: &str| {
             let mut option = infeasible(&self.id, &self.name, reason, file);
             if let OptionKind::SelfHost { term, .. } = &mut option.kind {
@@ -191,6 +221,10 @@ impl Candidate<'_> {
             notes
                 .push(format!("{}: measured for another workload or SLO than the product file's", self.name));
         }
+        let counted = crate::measured_retries::warnings(product, measurement);
+        for note in &counted {
+            self.note(notes, note);
+        }
         let measured = product.uncertain.with_measured(measurement);
         let product = measured.as_ref().unwrap_or(product);
         let sheets = Sheets { prices, as_of: options.as_of, measurement };
@@ -198,7 +232,7 @@ impl Candidate<'_> {
             Ok(product) => product,
             Err(error) => return (refuse(&error.to_string()), None),
         };
-        let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(&product.workload()));
+        let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(&product));
         let week = Week::of(&product);
         let capacity = replica_capacity(measurement);
         let from = Provenance::Measured {
@@ -224,13 +258,15 @@ impl Candidate<'_> {
             Supply::SelfHost { capacity, usd_per_hour, price_from, owned: None, .. } => Some(mix::Type {
                 machine: self.machine.clone(),
                 term: self.term,
-                requests_per_second: capacity.per_second(),
+                requests_per_second: capacity.per_second() * model.typed_in_measured(),
                 success: model.success,
                 usd_per_hour: *usd_per_hour,
                 from: price_from.clone(),
             }),
             Supply::SelfHost { .. } | Supply::Api { .. } => None,
         };
-        (option, of_mix)
+        let on = On { machine: self.machine.clone(), term: self.term };
+        let id = self.id.clone();
+        (option, Some((Other { id, on, product, measurement, capacity }, of_mix)))
     }
 }

@@ -83,6 +83,12 @@ pub struct StagePlan {
     pub usd: Option<f64>,
     /// USD of retries, likewise.
     pub retried_usd: Option<f64>,
+    /// Where its USD comes from, down to the price sheet's row; absent where it has none, and in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_from: Option<Provenance>,
+    /// Where its USD of retries comes from, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried_usd_from: Option<Provenance>,
     /// Where its visits come from.
     pub from: Provenance,
 }

@@ -93,6 +93,12 @@ pub struct Product {
     /// Prompt and answer tokens of the segments over those that were measured, where a lever changes them.
     #[serde(skip)]
     pub(crate) longer: Option<(f64, f64)>,
+    /// The segments that were measured, where a lever changes them.
+    #[serde(skip)]
+    pub(crate) before_levers: Option<Vec<SegmentTable>>,
+    /// What a lever makes of the typed retries a request, as a factor.
+    #[serde(skip)]
+    pub(crate) retrying_over: Option<f64>,
     /// Numbers typed as distributions, with the text they stand in.
     #[serde(skip)]
     pub uncertain: lift::Uncertain,
@@ -284,6 +290,10 @@ pub struct ApiChoice {
     pub limits: Option<LimitsTable>,
     /// Throughput bought by the unit, which then replaces the price of tokens.
     pub provisioned: Option<ProvisionedTable>,
+    /// The provider's prompt cache: what of the segments' shared prefixes is billed at its cached prices; full prices where left out.
+    pub prompt_cache: Option<supply::PromptCacheTable>,
+    /// Share of requests that can wait for a batch, billed at the price row's batch prices; none where left out.
+    pub batch_share: Option<Fraction>,
     /// How long it lets wait for the first token, for the curves of `[latency]`; where left out, what waiting costs is left out for it.
     pub ttft: Option<latency::TypedWaits>,
 }
@@ -397,20 +407,28 @@ impl Product {
 
     /// What the benchmark sends.
     pub fn workload(&self) -> Workload {
-        let segments = self
-            .segments
-            .iter()
-            .map(|s| Segment {
-                name: s.name.clone(),
-                weight: s.weight.get(),
-                input_tokens: s.input_tokens,
-                output_tokens: s.output_tokens,
-                shared_prefix: s.shared_prefix.unwrap_or(Fraction::ZERO),
-                prefix_pool: s.prefix_pool.map_or(1, std::num::NonZeroU32::get),
-                text: s.text,
-                session: s.session.map(SessionTable::session),
-            })
-            .collect();
-        Workload { segments }
+        workload_of(&self.segments)
     }
+
+    /// What it sends of the file without its levers.
+    pub(crate) fn measured_workload(&self) -> Workload {
+        workload_of(self.before_levers.as_ref().unwrap_or(&self.segments))
+    }
+}
+
+fn workload_of(segments: &[SegmentTable]) -> Workload {
+    let segments = segments
+        .iter()
+        .map(|s| Segment {
+            name: s.name.clone(),
+            weight: s.weight.get(),
+            input_tokens: s.input_tokens,
+            output_tokens: s.output_tokens,
+            shared_prefix: s.shared_prefix.unwrap_or(Fraction::ZERO),
+            prefix_pool: s.prefix_pool.map_or(1, std::num::NonZeroU32::get),
+            text: s.text,
+            session: s.session.map(SessionTable::session),
+        })
+        .collect();
+    Workload { segments }
 }

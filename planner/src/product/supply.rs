@@ -5,6 +5,7 @@ use breakeven_hardware::{
     api_limits::{ProvisionedThroughput, RateLimits},
     owned::{EnergyBasis, OwnedHardware, owned_cost},
 };
+use breakeven_measurement::Fraction;
 use serde::Deserialize;
 
 use super::text::{Positive, Price};
@@ -49,6 +50,24 @@ impl LimitsTable {
             output_tokens_per_minute: number(self.output_tokens_per_minute),
         }
     }
+}
+
+/// `[api.prompt_cache]`: the provider keeps the beginnings of prompts for a while and bills them cheaper when they come again.
+#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromptCacheTable {
+    /// Share of requests whose `segment.shared_prefix` is still in the cache; the others write it, at the row's price of that, or as
+    /// ordinary prompt tokens where it has none.
+    pub hit_share: Fraction,
+    /// Shared prefixes below this many tokens are not cached; 1,024 where left out, which providers commonly ask for.
+    #[serde(default = "commonly_asked")]
+    pub least_tokens: u32,
+    /// Where the figures come from.
+    pub note: Option<String>,
+}
+
+fn commonly_asked() -> u32 {
+    1_024
 }
 
 /// `[api.provisioned]`: throughput bought by the unit, instead of tokens.

@@ -96,6 +96,10 @@ impl Factors {
         let retries = changed.success.retries_per_request;
         changed.success.retries_per_request =
             NonNegative::try_from(retries.get() + self.more_retries).unwrap_or(retries);
+        if let Some(loads) = &mut changed.loads {
+            // Measured ones stand beside the typed figure.
+            loads.own.retries = loads.own.retries.take().map(|found| found.and(self.more_retries));
+        }
         changed.success.probability = share(changed.success.probability);
         changed.fleet.success_probability = changed.fleet.success_probability.map(share);
         for api in &mut changed.apis {

@@ -45,31 +45,58 @@ impl World<'_> {
     /// Hands the models of all options of a product, ours first, to `use_them`.
     pub(crate) fn with_models<R>(&self, product: &Product, use_them: impl FnOnce(&[Model<'_>]) -> R) -> R {
         let week = Week::of(product);
-        let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(&product.workload()));
+        let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(product));
+        let mut models = vec![(SELF_HOST.to_owned(), self.own(product, &week, &loads))];
+        let apis = api_models(product, &week, &loads, self.prices, self.options.as_of);
+        models.extend(apis.into_iter().map(|(id, _, model)| (id, model)));
+        use_them(&models)
+    }
+
+    /// Hands the model of our own replicas alone to `use_it`.
+    pub(crate) fn with_own<R>(
+        &self,
+        product: &Product,
+        use_it: impl FnOnce(&Result<CostModel<'_>, String>) -> R,
+    ) -> R {
+        let week = Week::of(product);
+        let loads = product.loads.clone().unwrap_or_else(|| Loads::plain(product));
+        use_it(&self.own(product, &week, &loads))
+    }
+
+    fn own<'b>(
+        &self,
+        product: &'b Product,
+        week: &'b Week,
+        loads: &'b Loads,
+    ) -> Result<CostModel<'b>, String> {
         let from = Provenance::Measured {
             run_id: self.measurement.run_id.clone(),
             path: "search.capacity.rate".to_owned(),
         };
-        let own = own_model(
+        own_model(
             product,
-            &week,
+            week,
             &loads.own,
             self.measurement,
             self.prices,
             self.capacity,
             &from,
             self.options,
-        );
-        let mut models = vec![(SELF_HOST.to_owned(), own)];
-        let apis = api_models(product, &week, &loads, self.prices, self.options.as_of);
-        models.extend(apis.into_iter().map(|(id, _, model)| (id, model)));
-        use_them(&models)
+        )
     }
 
     /// A product read anew, with its stages in its costs and its load; `None` where they cannot be priced.
     pub(crate) fn staged(&self, product: Product) -> Option<Product> {
         let sheets = Sheets { prices: self.prices, as_of: self.options.as_of, measurement: self.measurement };
         with_stages(product, &sheets).ok()
+    }
+
+    /// The exact bill of our own replicas.
+    pub(crate) fn own_bill(&self, product: &Product) -> Result<Bill, String> {
+        let requests = product.traffic.requests_per_month.get();
+        self.with_own(product, |model| {
+            model.as_ref().map(|m| bill(m, requests, &Factors::NONE)).map_err(Clone::clone)
+        })
     }
 
     /// Every option's exact bill under some conditions.

@@ -217,7 +217,7 @@ fn costs(setup: &Setup<'_>, kernel: &Kernel, cells: &Cells) -> Vec<(f64, f64)> {
         .options
         .iter()
         .map(|wanted| match kernel.options.iter().position(|option| option.id == wanted.id) {
-            Some(index) => over_months(kernel, index, &Factors::NONE, &cells.months),
+            Some(index) => over_months(kernel, index, &Factors::NONE, cells),
             None => (f64::NAN, f64::INFINITY),
         })
         .collect()
@@ -292,11 +292,11 @@ fn flips(setup: &Setup<'_>, cells: &Cells) -> Vec<Flip> {
             at_one(setup, index, value)
         }));
     }
-    for (path, number, now) in setup.plain() {
+    for (path, number, parts, now) in setup.plain() {
         let high = if bounded(&path) { 1.0 } else { now * FLIP_REACH };
         all.push(flip(setup, cells, &path, now, (now / FLIP_REACH, high), |value| {
             let mut kernel = setup.kernel.clone();
-            number.set(&mut kernel, value);
+            number.set(&mut kernel, value, parts);
             Some(kernel)
         }));
     }

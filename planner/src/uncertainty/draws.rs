@@ -17,6 +17,8 @@ use crate::scenario::Factors;
 pub struct Cells {
     /// What changes month by month.
     pub months: Vec<Factors>,
+    /// The same for hardware of one's own, which keeps the price that it was bought at.
+    pub months_of_owned: Vec<Factors>,
     /// Scenario and stress of each cell after the first.
     pub names: Vec<(String, String)>,
     /// What changes in each cell; the first is the plan itself.
@@ -74,8 +76,9 @@ pub(crate) fn cheapest(per_success: &[f64]) -> Option<usize> {
 }
 
 /// An option's cost over all months: mean monthly bill and cost per success.
-pub(crate) fn over_months(kernel: &Kernel, option: usize, cell: &Factors, months: &[Factors]) -> (f64, f64) {
+pub(crate) fn over_months(kernel: &Kernel, option: usize, cell: &Factors, cells: &Cells) -> (f64, f64) {
     let Some(kernel_of) = kernel.options.get(option) else { return (f64::NAN, f64::INFINITY) };
+    let months = if kernel_of.is_owned { &cells.months_of_owned } else { &cells.months };
     let mut sum = Cost { usd: 0.0, successes: 0.0 };
     for month in months {
         match kernel_of.cost(kernel, kernel.requests, &cell.and(month)) {
@@ -162,7 +165,7 @@ fn evaluate(kernel: &Kernel, setup: &Setup<'_>, cells: &Cells, usd: &mut [f64], 
                 kernel.options.iter().position(|o| Some(o.id.as_str()) == id)
             };
             if let Some(at) = at {
-                (*usd, *per_success) = over_months(kernel, at, factors, &cells.months);
+                (*usd, *per_success) = over_months(kernel, at, factors, cells);
             }
         }
     }

@@ -11,7 +11,9 @@ use breakeven_hardware::{
 };
 
 use crate::{
+    api_discounts::Discounts,
     cost::{CostModel, Supply},
+    measured_retries::MeasuredRetries,
     product::OnlyFor,
     scenario::Factors,
     stack::debt_growth,
@@ -51,12 +53,18 @@ pub struct OptionKernel {
     kept: f64,
     lost: f64,
     pub(crate) value: f64,
+    /// Extra attempts a request that were measured, in the place of the kernel's own.
+    pub(crate) retries: Option<f64>,
     /// Attempts that the stages make a request: in requests as measured, and in number.
     load: (f64, f64),
     /// USD a request that moves with API prices: stages that ask one.
     api_priced: f64,
     /// Index of its `[[api]]`; `None` for our own replicas.
     pub(crate) api: Option<usize>,
+    /// Which of the machines it is on, the plan's own being the first; 0 for an API.
+    pub(crate) part: usize,
+    /// Whether it is hardware of one's own.
+    pub(crate) is_owned: bool,
     pub(crate) calls: Calls,
     /// Index of each `[[cost]]` that applies, and its fixed, per-request and per-failure amounts.
     pub(crate) typed: Vec<(usize, [f64; 3])>,
@@ -71,7 +79,8 @@ pub struct OptionKernel {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Calls {
-    /// The hours are shared, since every draw has a kernel of its own.
+    /// What hours must be ready for over the mean, each different value once and in order, with how many hours it and those before it are.
+    /// Shared, since every draw has a kernel of its own.
     Hourly {
         hours: Arc<[(f64, f64)]>,
         fleet: FleetRule,
@@ -113,7 +122,52 @@ pub(crate) struct FleetRule {
 
 impl FleetRule {
     fn replicas(&self, rate: f64, more_lost: f64) -> f64 {
-        let carrying = ceil(rate / (self.capacity * self.most) - HAIR).clamp(1.0, f64::from(u32::MAX));
+        self.surviving(Self::carrying(rate / (self.capacity * self.most)), more_lost)
+    }
+
+    /// Whole replicas for a load in replicas.
+    fn carrying(load: f64) -> f64 {
+        ceil(load - HAIR).clamp(1.0, f64::from(u32::MAX))
+    }
+
+    /// Replica-hours of a week whose mean hour must be ready for a rate.
+    ///
+    /// Hours are in order, so each number of replicas holds for a stretch of them: its end is found by the rate that so many carry, and
+    /// then made exact. Where nearly every hour has a number of its own, they are added up one by one.
+    fn week(&self, hours: &[(f64, f64)], mean: f64, more_lost: f64) -> f64 {
+        let load = mean / (self.capacity * self.most);
+        let of = |hour: &(f64, f64)| Self::carrying(hour.0 * load);
+        let (Some(first), Some(last)) = (hours.first(), hours.last()) else { return 0.0 };
+        let numbers = of(last) - of(first) + 1.0;
+        let (mut sum, mut before) = (0.0, 0.0);
+        if numbers * 4.0 > hours.len() as f64 {
+            for hour in hours {
+                sum += self.surviving(of(hour), more_lost) * (hour.1 - before);
+                before = hour.1;
+            }
+            return sum;
+        }
+        let mut rest = hours;
+        while let Some(hour) = rest.first() {
+            let carrying = of(hour);
+            let same = |at: usize| rest.get(at).is_some_and(|hour| of(hour) <= carrying);
+            let most = carrying / load;
+            let mut end = rest.partition_point(|(ready, _)| *ready <= most).max(1);
+            while same(end) {
+                end += 1;
+            }
+            while end > 1 && !same(end - 1) {
+                end -= 1;
+            }
+            let up_to = rest.get(end - 1).map_or(before, |hour| hour.1);
+            sum += self.surviving(carrying, more_lost) * (up_to - before);
+            (before, rest) = (up_to, rest.get(end..).unwrap_or_default());
+        }
+        sum
+    }
+
+    /// What is paid for, with so many carrying the load.
+    fn surviving(&self, carrying: f64, more_lost: f64) -> f64 {
         let by_zone = if self.zones > 1.0 { carrying + ceil(carrying / (self.zones - 1.0)) } else { 0.0 };
         ((carrying + self.lost + more_lost).max(by_zone) + self.surge).max(self.least)
     }
@@ -142,8 +196,20 @@ pub(crate) struct SegmentPrice {
     share: f64,
     input: f64,
     output: f64,
-    /// The first prompt length of each tier, with USD a prompt and an answer token from there on; the first is 0.
-    tiers: Vec<(f64, f64, f64)>,
+    /// Prompt tokens that its calls share, in our tokens.
+    prefix: f64,
+    discounts: Discounts,
+    /// The first prompt length of each tier with its prices from there on; the first is 0.
+    tiers: Vec<(f64, TokenUsd)>,
+}
+
+/// USD of a token.
+#[derive(Debug, Clone, Copy, Default)]
+struct TokenUsd {
+    input: f64,
+    output: f64,
+    read: f64,
+    written: f64,
 }
 
 /// The cost of one option in one month.
@@ -190,12 +256,15 @@ impl OptionKernel {
             kept: model.load.kept(),
             lost,
             value: value.to_f64(),
+            retries: model.load.retries.as_ref().map(MeasuredRetries::per_request),
             load: (model.load.in_all(), model.load.attempts),
             api_priced: costs()
                 .filter(|(_, cost)| api_priced(cost))
                 .map(|(_, cost)| usd(cost.usd_per_request) * cost.times_asked(asked))
                 .sum(),
             api,
+            part: 0,
+            is_owned: api.is_none() && product.fleet.term == Term::Owned,
             calls: calls(model)?,
             typed: typed.collect(),
             typed_sum: [0.0; 3],
@@ -219,7 +288,7 @@ impl OptionKernel {
     /// The month's cost at a volume; `None` where the option cannot be had there.
     pub(crate) fn cost(&self, kernel: &Kernel, requests: f64, at: &Factors) -> Option<Cost> {
         let requests = requests * at.traffic;
-        let retries = kernel.retries + at.more_retries;
+        let retries = self.retries.unwrap_or(kernel.retries) + at.more_retries;
         let burst = kernel.burst * at.burst;
         // Of one attempt a request, and of what a replica carries.
         let once = requests * (1.0 + retries) / SECONDS_PER_MONTH;
@@ -241,11 +310,7 @@ impl OptionKernel {
                 let paid = if *always {
                     fleet.replicas(mean * self.peak_ready * burst, at.more_lost)
                 } else {
-                    hours
-                        .iter()
-                        .map(|(ready, count)| fleet.replicas(mean * ready * burst, at.more_lost) * count)
-                        .sum::<f64>()
-                        / HOURS as f64
+                    fleet.week(hours, mean * burst, at.more_lost) / HOURS as f64
                 };
                 paid * HOURS_PER_MONTH * usd_per_hour * at.machine_prices
             }
@@ -289,7 +354,8 @@ impl OptionKernel {
     /// Mean utilisation of the busiest hour's fleet at a volume; `None` for an API.
     pub(crate) fn utilization(&self, kernel: &Kernel, requests: f64) -> Option<f64> {
         let (Calls::Hourly { fleet, .. } | Calls::Owned { fleet, .. }) = &self.calls else { return None };
-        let mean = requests * self.load.0 * (1.0 + kernel.retries) / SECONDS_PER_MONTH;
+        let retries = self.retries.unwrap_or(kernel.retries);
+        let mean = requests * self.load.0 * (1.0 + retries) / SECONDS_PER_MONTH;
         Some(mean / (fleet.capacity * fleet.replicas(mean * self.peak_ready * kernel.burst, 0.0)))
     }
 }
@@ -299,15 +365,22 @@ impl SegmentPrice {
         let count = requests * self.share;
         let (input, output) = (round(count * self.input * ratio), round(count * self.output * ratio));
         let number = round(count).max(1.0);
-        let (input_usd, output_usd) = match self.tiers.as_slice() {
-            [(_, input, output)] => (*input, *output),
+        let usd = match self.tiers.as_slice() {
+            [(_, usd)] => *usd,
             tiers => {
                 let prompt = ceil(input / number);
-                let tier = tiers.iter().rev().find(|(from, ..)| prompt >= *from);
-                tier.map_or((0.0, 0.0), |(_, input, output)| (*input, *output))
+                let tier = tiers.iter().rev().find(|(from, _)| prompt >= *from);
+                tier.map_or(TokenUsd::default(), |(_, usd)| *usd)
             }
         };
-        input * input_usd + output * output_usd + number * fee
+        let rest = output * usd.output + number * fee;
+        let (read, written) = self.discounts.cached(self.prefix * ratio);
+        if read + written <= 0.0 {
+            return input * usd.input + rest;
+        }
+        let read = round(count * read).min(input);
+        let written = round(count * written).min(input - read);
+        (input - read - written) * usd.input + read * usd.read + written * usd.written + rest
     }
 }
 
@@ -352,10 +425,11 @@ fn calls(model: &CostModel<'_>) -> Option<Calls> {
             let mut ready = model.week.ready.clone();
             ready.sort_by(f64::total_cmp);
             let mut hours: Vec<(f64, f64)> = Vec::new();
-            for factor in ready {
+            for (factor, count) in ready.into_iter().zip(1_u32..) {
+                let so_far = f64::from(count);
                 match hours.last_mut() {
-                    Some((last, count)) if last.total_cmp(&factor).is_eq() => *count += 1.0,
-                    _ => hours.push((factor, 1.0)),
+                    Some((last, count)) if last.total_cmp(&factor).is_eq() => *count = so_far,
+                    _ => hours.push((factor, so_far)),
                 }
             }
             let always = match product.fleet.term {
@@ -380,33 +454,71 @@ fn calls(model: &CostModel<'_>) -> Option<Calls> {
                 output_rate: offer.output_tokens_per_second_per_unit,
             })
         }
-        Supply::Api { price, tokens_ratio, provisioned: None, .. } => {
+        Supply::Api { price, tokens_ratio, provisioned: None, discounts, .. } => {
+            // As `breakeven_hardware::api_cost`: cached tokens without a price of their own are prompt tokens.
             let per_token = |rates: TokenRates| {
                 let usd = |rate: Option<breakeven_hardware::UsdPerMillionTokens>| {
                     rate.map_or(0.0, |rate| rate.0.to_f64() / 1e6)
                 };
-                (usd(rates.input), usd(rates.output))
+                TokenUsd {
+                    input: usd(rates.input),
+                    output: usd(rates.output),
+                    read: usd(rates.cached_read.or(rates.input)),
+                    written: usd(rates.cache_write.or(rates.input)),
+                }
             };
-            let mut starts = vec![0_u64];
-            let schedule = price.services.get(&Service::Standard);
-            starts.extend(schedule.iter().flat_map(|s| &s.tiers).map(|tier| tier.above_input_tokens + 1));
-            let tiers: Vec<(f64, f64, f64)> = starts
-                .into_iter()
-                .map(|start| {
-                    let (input, output) = per_token(price.rates(Service::Standard, start).0);
-                    (start as f64, input, output)
-                })
-                .collect();
+            let tiers_of = |service: Service| -> Vec<(f64, TokenUsd)> {
+                let mut starts = vec![0_u64];
+                let schedules = [Service::Standard, service].map(|service| price.services.get(&service));
+                let tiers = schedules.into_iter().flatten().flat_map(|schedule| &schedule.tiers);
+                starts.extend(tiers.map(|tier| tier.above_input_tokens + 1));
+                starts.sort_unstable();
+                starts.dedup();
+                starts
+                    .into_iter()
+                    .map(|start| (start as f64, per_token(price.rates(service, start).0)))
+                    .collect()
+            };
+            let services: Vec<_> =
+                discounts.services().map(|(service, of_all)| (of_all, tiers_of(service))).collect();
             // Retries of the stages cost what they hold; more attempts for each are a factor on both.
-            let segments = model.load.first.iter().chain(&model.load.retried).map(|segment| {
-                let (share, input, output) = segment.parts();
-                SegmentPrice { share, input, output, tiers: tiers.clone() }
+            let segments = model.load.first.iter().chain(&model.load.retried).flat_map(|segment| {
+                services.iter().map(|(of_all, tiers)| {
+                    let (share, input, output) = segment.parts();
+                    let (share, prefix) = (share * of_all, segment.prefix());
+                    SegmentPrice { share, input, output, prefix, discounts: *discounts, tiers: tiers.clone() }
+                })
             });
             Some(Calls::Tokens {
                 ratio: *tokens_ratio,
                 segments: segments.collect(),
                 fee: price.usd_per_request.map_or(0.0, Usd::to_f64),
             })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_week_in_stretches_is_the_sum_over_its_hours(
+            mut ready in prop::collection::vec(0.0..4.0_f64, 1..168),
+            mean in 1e-3..1e3_f64,
+            most in 0.3..1.0_f64,
+            lost in 0_u8..3,
+            zones in 1_u8..4,
+        ) {
+            ready.sort_by(f64::total_cmp);
+            let hours: Vec<(f64, f64)> = ready.iter().copied().zip((1_u32..).map(f64::from)).collect();
+            let zones = f64::from(zones);
+            let fleet = FleetRule { capacity: 1.0, most, lost: f64::from(lost), zones, surge: 1.0, least: 2.0 };
+            let one_by_one: f64 = ready.iter().map(|ready| fleet.replicas(ready * mean, 1.0)).sum();
+            prop_assert!((fleet.week(&hours, mean, 1.0) - one_by_one).abs() < 1e-9);
         }
     }
 }

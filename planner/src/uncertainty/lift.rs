@@ -276,6 +276,14 @@ impl Uncertain {
         Self { on, ..self.clone() }.product_at(&[])
     }
 
+    /// Whether a number at a path, or one within it, is typed as a distribution.
+    pub(crate) fn holds(&self, path: &str) -> bool {
+        let within = |slot: &Slot| {
+            slot.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.slots.iter().any(within)
+    }
+
     /// Whether the number of a distribution is in use: that of a lever only where the lever is on, and that of another machine never,
     /// since the file on that machine has it in its `[fleet]`.
     pub(crate) fn counts(&self, slot: &Slot) -> bool {

@@ -6,6 +6,7 @@
 //! | [`lift`] | a product file's numbers typed as distributions |
 //! | [`kernel`] | the cost model in binary floating point, compiled from the exact one |
 //! | [`inputs`] | what is uncertain, and which number of the kernel it sets |
+//! | `parts` | the machines beside the plan's own, each the product file on another one |
 //! | [`draws`] | the draws, in parallel |
 //! | `answers` | odds, tornado, flips, what to measure next |
 //! | `by_volume` | bills against volume with their spread |
@@ -17,22 +18,30 @@ pub mod draws;
 pub(crate) mod inputs;
 pub mod kernel;
 pub mod lift;
+mod parts;
 
 use crate::{
     horizon,
+    machines::{On, Other},
     plan::decision_plan::Uncertainty,
     product::Product,
     scenario::{Factors, scenarios, stresses, world::World},
 };
 use draws::Cells;
 use inputs::Setup;
+use parts::parts;
 
 /// Draws where each one has to read the product anew: some input is no plain number of the kernel.
 const DRAWS_WITH_STRUCTURE: u32 = 1_000;
 
 /// Uncertainty of a product's plan; `None` where nothing can be had or nothing is uncertain.
-pub(crate) fn uncertainty(world: &World<'_>, product: &Product) -> Option<Uncertainty> {
-    let setup = Setup::of(world, product)?;
+pub(crate) fn uncertainty(
+    world: &World<'_>,
+    product: &Product,
+    on: &On,
+    others: &[Other<'_>],
+) -> Option<Uncertainty> {
+    let setup = Setup::of(parts(world, product, on, others))?;
     let table = product.uncertainty.unwrap_or_default();
     let mut left_out = setup.left_out.clone();
     let mut count = table.draws.0.min(product.most_draws.unwrap_or(u32::MAX));
@@ -48,8 +57,13 @@ pub(crate) fn uncertainty(world: &World<'_>, product: &Product) -> Option<Uncert
         || product.horizon.is_some()
         || !product.scenarios.is_empty()
         || !product.stresses.is_empty();
-    let mut cells =
-        Cells { months: horizon::months(product), names: Vec::new(), factors: vec![Factors::NONE] };
+    let months = |owned: bool| horizon::months_of(product, owned);
+    let mut cells = Cells {
+        months: months(false),
+        months_of_owned: months(true),
+        names: Vec::new(),
+        factors: vec![Factors::NONE],
+    };
     if asked {
         for scenario in scenarios(product) {
             for stress in stresses(product) {

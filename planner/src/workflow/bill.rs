@@ -51,8 +51,8 @@ pub fn measured_requests(product: &Product, measurement: &Measurement) -> Option
     let tables = own_tables(product, measurement);
     let workflow = Workflow::of(&tables, OnlyFor::SelfHost, means, &|_, _| Some(free)).ok()?;
     let expected = workflow.expected()?;
-    let lengths = segment_tokens(&product.workload(), measurement, product.longer);
-    Some(Load::of(workflow, expected, &lengths, measurement, product.longer).in_all() * asked)
+    let lengths = segment_tokens(product, measurement);
+    Some(Load::of(workflow, expected, &lengths, product, measurement).in_all() * asked)
 }
 
 /// The stages of our own replicas: with what was measured of their calls.
@@ -97,16 +97,11 @@ pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<P
         return Ok(product);
     }
     if product.stages.is_empty() {
-        let plain = Loads::plain(&product.workload());
-        let plain = match product.longer {
-            Some(longer) => plain.longer(longer, sheets.measurement),
-            None => plain,
-        };
+        let plain = Loads::measured(&product, sheets.measurement);
         product.loads = Some(waited(plain, &product, sheets.measurement)?);
         return Ok(product);
     }
-    let workload = product.workload();
-    let lengths = segment_tokens(&workload, sheets.measurement, product.longer);
+    let lengths = segment_tokens(&product, sheets.measurement);
     let means = tokens(&lengths);
     let ours = own_tables(&product, sheets.measurement);
     let of_kind = |kind: OnlyFor| -> Result<(Workflow, Expected), Refused> {
@@ -145,8 +140,7 @@ pub(crate) fn with_stages(mut product: Product, sheets: &Sheets<'_>) -> Result<P
             entries.extend(of(&api, Some(OnlyFor::Api))?);
         }
     }
-    let longer = product.longer;
-    let load = |(workflow, expected)| Load::of(workflow, expected, &lengths, sheets.measurement, longer);
+    let load = |(workflow, expected)| Load::of(workflow, expected, &lengths, &product, sheets.measurement);
     let loads = Loads { own: load(own), api: load(api), apis: Vec::new() };
     product.loads = Some(waited(loads, &product, sheets.measurement)?);
     product.costs.extend(entries);

@@ -4,13 +4,15 @@
 //! tokens take time: (p · prompt + d · answer) over the same of the measured mean, with p and d the measured seconds of a prompt and of
 //! an answer token (as the bill is split among teams, `allocation`). A call as long as the segments' counts as one, whatever p and d.
 
-use breakeven_measurement::{Measurement, Workload};
+use breakeven_measurement::Measurement;
 
 use super::{Expected, Workflow};
 use crate::{
     allocation::seconds_per_token,
     cost::{SegmentTokens, input, typed_at},
+    measured_retries::MeasuredRetries,
     plan::Provenance,
+    product::Product,
     waiting::Waiting,
 };
 
@@ -37,6 +39,10 @@ pub(crate) struct Load {
     pub(crate) of_segment: (f64, f64),
     /// What waiting makes of it, already in the figures above; `None` where nothing is known of that.
     pub(crate) waiting: Option<Waiting>,
+    /// Retries a request that were measured, in the place of the typed ones; `None` where those hold.
+    pub(crate) retries: Option<MeasuredRetries>,
+    /// The run that prompt and answer lengths of the segments come from, where some of them are measured.
+    pub(crate) lengths_from: Option<String>,
     /// The workflow behind it; `None` without stages.
     pub(crate) workflow: Option<Solved>,
 }
@@ -62,9 +68,9 @@ pub(crate) struct Loads {
 
 impl Loads {
     /// Without stages: each request is one call, as long as its segment's.
-    pub(crate) fn plain(workload: &Workload) -> Self {
+    pub(crate) fn plain(product: &Product) -> Self {
         let load = Load {
-            first: SegmentTokens::of(workload),
+            first: SegmentTokens::of(&product.workload()),
             retried: Vec::new(),
             demand: 1.0,
             retried_share: 0.0,
@@ -74,9 +80,32 @@ impl Loads {
             fixed_tokens: (0.0, 0.0),
             of_segment: (1.0, 1.0),
             waiting: None,
+            retries: None,
+            lengths_from: None,
             workflow: None,
         };
         Self { own: load.clone(), api: load, apis: Vec::new() }
+    }
+
+    /// Without stages, with what was measured in the place of what is typed: lengths of calls for every option, retries for our own
+    /// replicas.
+    pub(crate) fn measured(product: &Product, measurement: &Measurement) -> Self {
+        let mut loads = Self::plain(product);
+        let lengths = segment_tokens(product, measurement);
+        let from = super::measured::some_lengths(product, measurement).then(|| measurement.run_id.clone());
+        for load in [&mut loads.own, &mut loads.api] {
+            load.first.clone_from(&lengths);
+            load.lengths_from.clone_from(&from);
+        }
+        if let Some(longer) = product.longer {
+            loads = loads.longer(longer, measurement);
+        }
+        if let Some(retries) = MeasuredRetries::of(product, measurement) {
+            // The capacity is of requests with their retries: an attempt is a part of one.
+            loads.own.demand /= retries.in_capacity();
+            loads.own.retries = Some(retries);
+        }
+        loads
     }
 
     /// Of the `index`-th API.
@@ -85,7 +114,7 @@ impl Loads {
     }
 
     /// The same where segments are longer than was measured: a call is as many measured requests as its tokens take time.
-    pub(crate) fn longer(mut self, longer: (f64, f64), measurement: &Measurement) -> Self {
+    fn longer(mut self, longer: (f64, f64), measurement: &Measurement) -> Self {
         let measured = Measured::of(measurement);
         self.own.demand = 1.0 + measured.more(longer);
         self
@@ -128,17 +157,17 @@ impl Measured {
 }
 
 impl Load {
-    /// Of a workflow. `segments` are the lengths of calls without tokens of their own ([`segment_tokens`]); `longer` says how many times as
-    /// long their prompts and answers are as the measured ones, where a lever changes them.
+    /// Of a workflow. `segments` are the lengths of calls without tokens of their own ([`segment_tokens`]); `product.longer`
+    /// says how many times as long their prompts and answers are as the measured ones, where a lever changes them.
     pub(crate) fn of(
         workflow: Workflow,
         expected: Expected,
         segments: &[SegmentTokens],
+        product: &Product,
         measurement: &Measurement,
-        longer: Option<(f64, f64)>,
     ) -> Self {
         let measured = Measured::of(measurement);
-        let (longer_prompt, longer_answer) = longer.unwrap_or((1.0, 1.0));
+        let (longer_prompt, longer_answer) = product.longer.unwrap_or((1.0, 1.0));
         let mut load = Self {
             first: Vec::new(),
             retried: Vec::new(),
@@ -150,6 +179,8 @@ impl Load {
             fixed_tokens: (0.0, 0.0),
             of_segment: (0.0, 0.0),
             waiting: None,
+            retries: None,
+            lengths_from: None,
             workflow: None,
         };
         let mut retried_demand = 0.0;
@@ -180,6 +211,7 @@ impl Load {
                 // An attempt that spends a share of its tokens counts as that share of a whole one: its length decides its price tier.
                 let of = |calls: f64, longer: f64| {
                     SegmentTokens::new(share * calls * spent, input * longer, output)
+                        .sharing(segment.prefix())
                 };
                 load.first.push(of(row.calls, 1.0));
                 if row.retries > 0.0 {
@@ -188,7 +220,8 @@ impl Load {
             }
         }
         load.retried_share = if load.demand > 0.0 { retried_demand / load.demand } else { 0.0 };
-        let from = calls_from(&workflow, &expected, measurement);
+        let lengths_measured = super::measured::some_lengths(product, measurement);
+        let from = calls_from(&workflow, &expected, measurement, lengths_measured);
         load.workflow = Some(Solved { workflow, expected, from });
         load
     }
@@ -198,7 +231,7 @@ impl Load {
         let asked = waiting.asked;
         for segment in self.first.iter_mut().chain(&mut self.retried) {
             let (share, input, output) = segment.parts();
-            *segment = SegmentTokens::new(share * asked, input, output);
+            *segment = SegmentTokens::new(share * asked, input, output).sharing(segment.prefix());
         }
         self.demand *= asked;
         self.attempts *= asked;
@@ -249,17 +282,15 @@ impl Load {
 
 /// Lengths of the segments' calls: as measured where enough were, else as typed. A lever's `longer` is on top of what was measured, in the
 /// mean over all segments.
-pub(crate) fn segment_tokens(
-    workload: &Workload,
-    measurement: &Measurement,
-    longer: Option<(f64, f64)>,
-) -> Vec<SegmentTokens> {
-    let (prompt, answer) = longer.unwrap_or((1.0, 1.0));
-    let typed = SegmentTokens::of(workload).into_iter();
+pub(crate) fn segment_tokens(product: &Product, measurement: &Measurement) -> Vec<SegmentTokens> {
+    let (prompt, answer) = product.longer.unwrap_or((1.0, 1.0));
+    let typed = SegmentTokens::of(&product.workload()).into_iter();
     typed
-        .zip(super::measured::lengths(workload, measurement))
+        .zip(super::measured::lengths(product, measurement))
         .map(|(typed, measured)| match measured {
-            Some((input, output)) => SegmentTokens::new(typed.parts().0, input * prompt, output * answer),
+            Some((input, output)) => {
+                SegmentTokens::new(typed.parts().0, input * prompt, output * answer).sharing(typed.prefix())
+            }
             None => typed,
         })
         .collect()
@@ -272,9 +303,12 @@ pub(crate) fn tokens(lengths: &[SegmentTokens]) -> (f64, f64) {
 }
 
 /// Where a request's calls of the option come from.
-fn calls_from(workflow: &Workflow, expected: &Expected, measurement: &Measurement) -> Provenance {
-    let lengths = super::measured::lengths(&measurement.workload, measurement);
-    let lengths_measured = lengths.iter().any(Option::is_some);
+fn calls_from(
+    workflow: &Workflow,
+    expected: &Expected,
+    measurement: &Measurement,
+    lengths_measured: bool,
+) -> Provenance {
     let stages = workflow.stages().iter().enumerate().zip(&expected.stages);
     let inputs = stages.filter(|((_, stage), _)| stage.option).flat_map(|((index, stage), row)| {
         let path = format!("stage.{}", stage.id);

@@ -4,7 +4,7 @@
 //! Counts are those of the expected level. A retry policy is a decision and stays as typed.
 
 use breakeven_measurement::{
-    Fraction, LevelName, LoadResult, Measurement, Verdict, Workload,
+    Fraction, LevelName, LoadResult, Measurement, Segment, Verdict,
     level::{FailureCause, TokenSource},
     run::Target,
 };
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Requests from which counts stand in for typed shares: as many as a p90 needs.
-const ENOUGH: u64 = 64;
+pub(crate) const ENOUGH: u64 = 64;
 /// Typed and measured shares this close are not worth a note.
 const SAME: f64 = 1e-9;
 
@@ -189,33 +189,53 @@ fn token_share(load: &LoadResult) -> Option<f64> {
 }
 
 /// Mean prompt and answer tokens of the calls of each segment as measured, in the workload's order; `None` where fewer than 64 completed,
-/// or where answers were counted by their chunks.
-pub(crate) fn lengths(workload: &Workload, measurement: &Measurement) -> Vec<Option<(f64, f64)>> {
+/// where answers were counted by their chunks, where the file's segment is not the one that was measured, and where its lengths are typed
+/// as distributions, which are meant to be drawn.
+pub(crate) fn lengths(product: &Product, measurement: &Measurement) -> Vec<Option<(f64, f64)>> {
+    // A lever may have added segments, which nobody measured.
+    let file = product.measured_workload();
     let of = |name: &str| {
-        let level = measurement.level(LevelName::Expected)?;
+        let (index, segment) = file.segments.iter().enumerate().find(|(_, segment)| segment.name == name)?;
+        let alike = |other: &&Segment| {
+            other.name == name
+                && (other.input_tokens, other.output_tokens) == (segment.input_tokens, segment.output_tokens)
+                && other.session == segment.session
+        };
+        measurement.workload.segments.iter().find(alike)?;
+        let drawn = ["input_tokens", "output_tokens"]
+            .iter()
+            .any(|key| product.uncertain.holds(&format!("segment[{index}].{key}")));
+        let level = measurement.level(LevelName::Expected).filter(|_| !drawn)?;
         let load = &level.segments.iter().find(|segment| segment.name == name)?.load;
         let counted = !load.token_sources.contains_key(&TokenSource::Chunks);
         let mean = |tokens: breakeven_models::Tokens| tokens.0 as f64 / load.completed as f64;
         (counted && load.completed >= ENOUGH && level.validity.verdict != Verdict::Invalid)
             .then(|| (mean(load.input_tokens), mean(load.output_tokens)))
     };
-    workload.segments.iter().map(|segment| of(&segment.name)).collect()
+    product.workload().segments.iter().map(|segment| of(&segment.name)).collect()
+}
+
+/// Whether the lengths of some segment are measured.
+pub(crate) fn some_lengths(product: &Product, measurement: &Measurement) -> bool {
+    lengths(product, measurement).iter().any(Option::is_some)
 }
 
 /// A difference of tokens this small is not worth a note.
 const SAME_LENGTH: f64 = 0.05;
 
 /// Segments whose calls were measured to be of other lengths than are typed.
-pub(crate) fn length_notes(workload: &Workload, measurement: &Measurement) -> Vec<String> {
-    let rows = workload.segments.iter().zip(lengths(workload, measurement));
+pub(crate) fn length_notes(product: &Product, measurement: &Measurement) -> Vec<String> {
+    let workload = product.workload();
+    let planned = if product.stages.is_empty() { "APIs are priced" } else { "the stages are planned" };
+    let rows = workload.segments.iter().zip(lengths(product, measurement));
     rows.filter_map(|(segment, measured)| {
         let (input, output) = measured?;
         let typed = (segment.mean_input_tokens(), segment.output_tokens.mean());
         let differs = |measured: f64, typed: f64| (measured / typed - 1.0).abs() > SAME_LENGTH;
         (differs(input, typed.0) || differs(output, typed.1)).then(|| {
             format!(
-                "segment `{}`: {input:.0} prompt and {output:.0} answer tokens a call as measured (run {}), typed {:.0} and {:.0}: the \
-                 stages are planned with the measured ones",
+                "segment `{}`: {input:.0} prompt and {output:.0} answer tokens a call as measured (run {}), typed {:.0} and {:.0}: \
+                 {planned} with the measured ones",
                 segment.name, measurement.run_id, typed.0, typed.1
             )
         })

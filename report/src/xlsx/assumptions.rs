@@ -8,6 +8,7 @@ use rust_xlsxwriter::{RowNum, Workbook, Worksheet, XlsxError};
 
 use super::{
     Column, Inputs, WorkbookError,
+    bill::{OWN_RETRIES, RETRIES},
     sheet::{Formats, Kind, heads, letters, sheet, text, usd},
 };
 
@@ -102,9 +103,19 @@ impl Writer<'_> {
             basis.retries_per_request,
             Kind::Number,
             "extra attempts/request",
-            "retries_per_request",
+            RETRIES,
             &format!("{typed}: success.retries_per_request"),
         )?;
+        if let Some(measured) = basis.own_retries_per_request {
+            self.named(
+                "Retries a request of our own replicas",
+                measured,
+                Kind::Number,
+                "extra attempts/request",
+                OWN_RETRIES,
+                "measured, in the place of success.retries_per_request",
+            )?;
+        }
         self.named(
             "Peak minute over the mean of its hour",
             basis.burst_factor,

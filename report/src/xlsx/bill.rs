@@ -127,6 +127,16 @@ fn formula_of(basis: &CostBasis, option: &Column<'_>, line: LineItem, volume: &s
     })
 }
 
+/// Name of the cell with the typed retries a request.
+pub(super) const RETRIES: &str = "retries_per_request";
+/// Name of the cell with those that were measured on our own replicas.
+pub(super) const OWN_RETRIES: &str = "own_retries_per_request";
+
+/// The cell of our own replicas' retries.
+fn own_retries(basis: &CostBasis) -> &'static str {
+    if basis.own_retries_per_request.is_some() { OWN_RETRIES } else { RETRIES }
+}
+
 /// Which of the model calls.
 #[derive(Debug, Clone, Copy)]
 enum Calls {
@@ -162,11 +172,15 @@ fn calls(basis: &CostBasis, option: &Column<'_>, volume: &str, which: Calls) -> 
     };
     let volume = &asked.map_or_else(|| volume.to_owned(), |times| format!("({volume}*{times})"));
     // Attempts per second, on average.
-    let mean = format!("({volume}*(1+retries_per_request)/(hours_per_month*3600))");
+    let retries = match &own.supply {
+        SupplyBasis::Replicas { .. } => own_retries(basis),
+        _ => RETRIES,
+    };
+    let mean = format!("({volume}*(1+{retries})/(hours_per_month*3600))");
     let of_all = match which {
-        Calls::First => "/(1+retries_per_request)",
-        Calls::Retries => "*retries_per_request/(1+retries_per_request)",
-        Calls::All => "",
+        Calls::First => format!("/(1+{retries})"),
+        Calls::Retries => format!("*{retries}/(1+{retries})"),
+        Calls::All => String::new(),
     };
     Some(match &own.supply {
         SupplyBasis::Replicas { pays_for_the_peak, .. } => {
@@ -192,8 +206,8 @@ fn calls(basis: &CostBasis, option: &Column<'_>, volume: &str, which: Calls) -> 
             );
             match which {
                 Calls::First => base,
-                Calls::Retries => format!("{base}*retries_per_request"),
-                Calls::All => format!("{base}*(1+retries_per_request)"),
+                Calls::Retries => format!("{base}*{retries}"),
+                Calls::All => format!("{base}*(1+{retries})"),
             }
         }
         SupplyBasis::Provisioned { .. } => {
@@ -240,8 +254,9 @@ fn hours(book: &mut Workbook, inputs: &Inputs<'_>, formats: &Formats) -> Result<
             text(page, row, 0, &format!("{day} {:02}:00", hour % 24), &formats.text)?;
             page.write_number_with_format(row, 1, *busiest, &formats.number)?;
             let attempts = basis.attempts_per_request.map(|n| format!("*{n}")).unwrap_or_default();
+            let retries = own_retries(basis);
             let ready = format!(
-                "=requests_per_month{attempts}*(1+retries_per_request)/(hours_per_month*3600)*B{}*burst_factor",
+                "=requests_per_month{attempts}*(1+{retries})/(hours_per_month*3600)*B{}*burst_factor",
                 row + 1
             );
             page.write_formula_with_format(row, 2, ready.as_str(), &formats.number)?;
