@@ -105,7 +105,7 @@ pub(crate) fn measure_watched(
         pacing: Pacing::Precise,
         most_in_flight: None,
         repeats: measuring.repeat.repeating(),
-        calibration: matches!(subject.record, TargetRecord::Endpoint { .. }),
+        calibration: measuring.load.calibration() && matches!(subject.record, TargetRecord::Endpoint { .. }),
         shard: measuring.shard,
     };
     let asked = Asked {

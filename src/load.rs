@@ -29,6 +29,9 @@ pub(crate) struct LoadArguments {
     /// After the levels, a closed loop at each of these numbers of requests in flight: the throughput/latency curve
     #[arg(long, value_delimiter = ',', num_args = 1, value_name = "1,2,4,8,16")]
     sweep: Vec<u32>,
+    /// Send a server no bursts and single requests before the levels: up to 259 requests fewer, and a step model from the levels alone
+    #[arg(long)]
+    no_calibration: bool,
 }
 
 impl LoadArguments {
@@ -46,6 +49,11 @@ impl LoadArguments {
             slo: plan.slo.clone(),
             timeout: plan.timeout,
         }))
+    }
+
+    /// Whether a target without a step log is calibrated.
+    pub(crate) fn calibration(&self) -> bool {
+        !self.no_calibration
     }
 
     /// The process, and the trace where it is one.

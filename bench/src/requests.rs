@@ -125,6 +125,16 @@ impl RequestSource {
     /// A source of the same workload with other draws, and numbers that this one never reaches: its prompts are not these.
     #[must_use]
     pub fn beside(&self, seed: u64) -> Self {
+        self.from_number(BESIDE, seed)
+    }
+
+    /// The same for a run's calibration, whose requests depend on the clock: the levels draw the same whatever it drew.
+    #[must_use]
+    pub fn for_calibration(&self, seed: u64) -> Self {
+        self.from_number(2 * BESIDE, seed)
+    }
+
+    fn from_number(&self, number: u64, seed: u64) -> Self {
         Self {
             workload: self.workload.clone(),
             shares: self.shares.clone(),
@@ -132,7 +142,7 @@ impl RequestSource {
             sentences: self.sentences.clone(),
             numerals: self.numerals.clone(),
             random: ChaCha8Rng::seed_from_u64(seed),
-            next_id: self.next_id + BESIDE,
+            next_id: self.next_id + number,
         }
     }
 

@@ -10,7 +10,7 @@
 
 use std::{cmp::Ordering, time::Duration};
 
-use breakeven_measurement::step_fit::StepRow;
+use breakeven_measurement::{FailureCause, step_fit::StepRow};
 
 use crate::drive::Attempt;
 
@@ -18,7 +18,9 @@ use crate::drive::Attempt;
 const MOST_SUBJECTS: usize = 600;
 
 /// Two first tokens this share of a usual step apart or nearer are of one step.
-const SAME_STEP: f64 = 0.25;
+const SAME_STEP: f64 = 0.5;
+/// First tokens looked through for the one before a prompt's turn: servers that take prompts in order need one or two.
+const MOST_LOOKED_AT: usize = 256;
 
 /// A completed request, in seconds of its schedule.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +37,10 @@ struct Life {
 impl Life {
     fn of(attempt: &Attempt) -> Option<Self> {
         let seconds = |time: Option<Duration>| time.map(|t| t.as_secs_f64());
-        if attempt.failure.is_some() || attempt.output_tokens == 0 {
+        // An answer that failed its check took as long as any; the time of a retried one holds waits and another try's work.
+        let answered = matches!(attempt.failure, None | Some(FailureCause::FailedValidation));
+        let retried = !attempt.retries.is_empty() || attempt.fell_back;
+        if !answered || retried || attempt.output_tokens == 0 {
             return None;
         }
         let prompt = attempt.input_tokens.saturating_sub(attempt.cached_tokens) as f64;
@@ -62,8 +67,12 @@ impl Life {
     }
 }
 
-/// A prompt's turn comes with the latest first token, of another step, among the requests sent no later.
+/// A prompt's turn comes with the latest first token, of another step, among the requests sent no later. Without gaps between
+/// chunks nothing tells two steps apart, and every prompt is taken as worked on since it was sent.
 fn take_turns(lives: &mut [Life], step: f64) {
+    if step <= 0.0 {
+        return;
+    }
     let mut by_first: Vec<usize> = (0..lives.len()).collect();
     let of = |lives: &[Life], index: usize| lives.get(index).copied();
     by_first.sort_by(|a, b| {
@@ -74,6 +83,7 @@ fn take_turns(lives: &mut [Life], step: f64) {
         let earlier = by_first.iter().take(place).rev().filter_map(|other| of(lives, *other));
         let before = earlier
             .take_while(|other| other.first > own.sent)
+            .take(MOST_LOOKED_AT)
             .find(|other| other.sent <= own.sent && other.first < own.first - step * SAME_STEP);
         if let (Some(before), Some(life)) = (before, lives.get_mut(*index)) {
             life.turn = before.first;
@@ -203,6 +213,25 @@ mod tests {
         let rows = of_attempts(&burst);
         assert!((rows[0].prefill_tokens - 100.0 - 200.0 * 100.0 / 101.0).abs() < 1e-6, "{:?}", rows[0]);
         assert!((rows[2].prefill_tokens - 300.0).abs() < 1e-6, "{:?}", rows[2]);
+    }
+
+    /// Answers of one token have no gaps between chunks: two prompts of one step must not read as two microsecond steps.
+    #[test]
+    fn without_gaps_between_chunks_nothing_takes_turns() {
+        let rows = of_attempts(&[attempt(0.0, 0.1, 0.1, 100, 1), attempt(0.0001, 0.10002, 0.10002, 100, 1)]);
+        assert!(rows.iter().all(|row| row.seconds > 0.09), "{rows:?}");
+    }
+
+    #[test]
+    fn answers_that_failed_their_check_count_and_retried_ones_do_not() {
+        let mut failed = attempt(0.0, 0.1, 0.5, 100, 5);
+        failed.failure = Some(FailureCause::FailedValidation);
+        assert_eq!(of_attempts(&[failed.clone()]).len(), 2);
+        failed.retries = vec![FailureCause::RateLimited];
+        assert_eq!(of_attempts(&[failed]).len(), 0);
+        let mut lost = attempt(0.0, 0.1, 0.5, 100, 5);
+        lost.failure = Some(FailureCause::Timeout);
+        assert_eq!(of_attempts(&[lost]).len(), 0);
     }
 
     /// Requests one at a time and in pairs, timed by a known step model.

@@ -115,7 +115,7 @@ async fn requests_alone_and_in_bursts_tell_the_steps_of_a_server() {
     let outcome = measured(true, &mut |event| phases += u32::from(event == RunEvent::Calibrating)).await;
     let steps = outcome.steps.unwrap();
     assert_eq!(phases, 1);
-    // Five alone and 2, 4, 8… at once, two rows each, and only these beside the levels.
+    // 2, 4, 8… at once and five alone, two rows each, and only these beside the levels.
     assert!(steps.calibration_rows >= 2 * (5 + 2 + 4 + 8), "{}", steps.calibration_rows);
     assert!(steps.rows > steps.calibration_rows);
     assert_eq!(steps.levels, [LevelName::Baseline, LevelName::Expected]);

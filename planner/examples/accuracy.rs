@@ -1,6 +1,6 @@
 //! Prediction against measurement: `accuracy FITTED.json OTHER.json… [--max-sequences N --token-budget N]`.
 //!
-//! The step model of the first measurement, fitted on its baseline and expected levels alone, predicts every level of all the
+//! The step model of the first measurement, fitted on its baseline and expected levels (and a server's calibration before them), predicts every level of all the
 //! measurements, and the capacity under the SLO that the first one searched for. Prints a markdown table. Nothing is fitted to
 //! anything else.
 //!

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     bootstrap::{RequestFigures, figures_of},
     requests::BESIDE,
+    run::CALIBRATION,
 };
 
 use super::{Entries, Entry, Header, JournalError, ReadError, Searched};
@@ -93,6 +94,8 @@ pub(super) fn resume(path: &Path, header: &Header) -> Result<(Kept, Header, u64)
             Entry::Attempt(line) => {
                 match line.record.id.checked_sub(BESIDE) {
                     None => kept.requests = kept.requests.max(line.record.id + 1),
+                    // Calibration is run again, from its own first request.
+                    Some(_) if line.phase == CALIBRATION => {}
                     Some(id) => kept.requests_beside = kept.requests_beside.max(id.saturating_add(1)),
                 }
                 if line.phase != phase {

@@ -3,25 +3,23 @@
 //! In the levels a prompt is worked on while others decode and the number of sequences hardly changes: their rows alone hardly tell
 //! the time of a prompt token from that of a sequence. TTFT against prompt length tells the one, the bursts tell the other.
 //!
-//! The bursts come first, and both after the search: a server that was under load is in another state than a fresh one. llama.cpp's
+//! The bursts come first, and both after the search where there is one: a server that was under load is in another state than a fresh one. llama.cpp's
 //! attends to all cells of its KV memory in use, and those of finished requests stay in use; alone on a fresh server a request decodes a
 //! third faster than on one whose slots have all been taken.
 
 use std::time::Duration;
 
-use breakeven_measurement::Workload;
+use breakeven_measurement::{FailureCause, Workload};
 use tokio::time::Instant;
 
-use super::{RunError, RunEvent, runner::Runner};
+use super::{CALIBRATION, RunError, RunEvent, runner::Runner};
 use crate::{
     drive::{Attempt, Next},
-    requests::Request,
+    requests::{Request, RequestSource},
     trace::TokenLengths,
 };
 
-/// Phase of these requests in the journal.
-const PHASE: &str = "calibration";
-/// Share of the search's time that calibration may take; no burst begins that would end after it.
+/// Share of the search's time that the bursts may take, and then the requests alone again; none begins that would end after it.
 const SHARE: f64 = 0.5;
 /// Prompt lengths of the requests alone.
 const LENGTHS: u32 = 5;
@@ -31,56 +29,61 @@ const MOST_ANSWER: u32 = 32;
 const LARGEST: u32 = 128;
 /// A burst that makes less than this share more tokens a second than the one before it is the last: the target batches no wider.
 const GROWTH: f64 = 1.1;
-/// Bursts up to this size are sent in any case.
+/// Bursts up to this size are sent whatever they gain.
 const LEAST: u32 = 8;
 
 impl Runner<'_> {
-    /// Sends them and keeps their rows for the step model.
+    /// Sends them and keeps their rows for the step model. A failed request ends the bursts: wider ones would fail too.
     pub(super) async fn calibrate(&mut self) -> Result<(), RunError> {
         (self.on_event)(RunEvent::Calibrating);
         let began = Instant::now();
         let budget = self.plan.durations.search.mul_f64(SHARE);
-        let [shortest, .., longest] = prompt_lengths(&self.plan.workload);
-        let middle = (f64::from(shortest) * f64::from(longest)).sqrt();
+        let mut source = self.source.for_calibration(self.plan.seed.wrapping_add(2));
+        let lengths = prompt_lengths(&self.plan.workload);
+        let [.., middle, _, _] = lengths;
         let (mut size, mut before, mut took) = (2, 0.0, Duration::ZERO);
         // A burst twice as large takes as long or longer.
         while size <= LARGEST && began.elapsed() + took < budget {
             let sent = Instant::now();
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "between two u32 lengths"
-            )]
-            let (rate, goes_on) = self.burst(size, middle.round() as u32).await?;
-            if !goes_on {
-                return Ok(());
-            }
+            let Some(rate) = self.burst(&mut source, size, middle).await? else { break };
             if size >= LEAST && rate < before * GROWTH {
                 break;
             }
             (before, took) = (rate, sent.elapsed());
             size *= 2;
         }
-        for input in prompt_lengths(&self.plan.workload) {
-            if !self.burst(1, input).await?.1 {
-                return Ok(());
+        for input in lengths {
+            if *self.cancel.borrow() || began.elapsed() >= budget * 2 {
+                break;
             }
+            self.burst(&mut source, 1, input).await?;
         }
         Ok(())
     }
 
-    /// So many requests at once; answer tokens a second, and whether there is a point in going on.
-    async fn burst(&mut self, size: u32, input: u32) -> Result<(f64, bool), RunError> {
+    /// So many requests at once; answer tokens a second, or `None` where one failed, which leaves no rows: the server worked on it too.
+    async fn burst(
+        &mut self,
+        source: &mut RequestSource,
+        size: u32,
+        input: u32,
+    ) -> Result<Option<f64>, RunError> {
         let output = answer_length(&self.plan.workload);
-        let requests = (0..size).map(|_| self.source.draw_of(Some(TokenLengths { input, output })));
+        let requests = (0..size).map(|_| source.draw_of(Some(TokenLengths { input, output })));
         let schedule: Vec<(Duration, Request)> = requests.map(|request| (Duration::ZERO, request)).collect();
-        let driven = self.drive(PHASE, schedule, None, &mut |_, _| Next::Go).await?;
+        let driven = self.drive(CALIBRATION, schedule, None, &mut |_, _| Next::Go).await?;
+        // A check of the answer is not what is measured here, and these answers are short.
+        let answered = |attempt: &Attempt| {
+            matches!(attempt.failure, None | Some(FailureCause::FailedValidation))
+                && attempt.output_tokens > 0
+        };
+        if driven.cancelled || !driven.attempts.iter().all(answered) {
+            return Ok(None);
+        }
         self.steps.note_calibration(&driven.attempts);
-        let completed: Vec<&Attempt> = driven.attempts.iter().filter(|a| a.failure.is_none()).collect();
-        let tokens: u64 = completed.iter().map(|a| a.output_tokens).sum();
-        let end = completed.iter().map(|a| a.done).max().unwrap_or_default();
-        let goes_on = !driven.cancelled && completed.len() == driven.attempts.len();
-        Ok((tokens as f64 / end.as_secs_f64().max(f64::MIN_POSITIVE), goes_on))
+        let tokens: u64 = driven.attempts.iter().map(|a| a.output_tokens).sum();
+        let end = driven.attempts.iter().map(|a| a.done).max().unwrap_or_default();
+        Ok(Some(tokens as f64 / end.as_secs_f64().max(f64::MIN_POSITIVE)))
     }
 }
 

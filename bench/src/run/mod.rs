@@ -36,6 +36,8 @@ use crate::{
 const WARMUP_REQUESTS: usize = 3;
 /// Phase of the burst that gives the throughput flat out.
 const FLAT_OUT: &str = "flat out";
+/// Phase of the requests that tell how long a server's steps take.
+pub(crate) const CALIBRATION: &str = "calibration";
 
 /// How long each part runs. Draining comes on top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

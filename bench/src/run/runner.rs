@@ -57,11 +57,16 @@ impl Steps {
     /// Of one drive: its times count from its own start.
     pub(super) fn note_calibration(&mut self, attempts: &[Attempt]) {
         let rows = of_attempts(attempts);
+        self.from_requests = true;
         self.calibration += rows.len() as u64;
         self.rows.extend(rows);
     }
 
+    /// `None` where no level was fitted: calibration alone is no measured load.
     pub(super) fn evidence(self) -> Option<StepEvidence> {
+        if self.levels.is_empty() {
+            return None;
+        }
         let source = if self.from_requests { StepSource::Requests } else { StepSource::EngineLog };
         let evidence = StepEvidence::of(&self.rows, source, self.levels)?;
         Some(StepEvidence { calibration_rows: self.calibration, ..evidence })
