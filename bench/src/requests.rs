@@ -125,16 +125,16 @@ impl RequestSource {
     /// A source of the same workload with other draws, and numbers that this one never reaches: its prompts are not these.
     #[must_use]
     pub fn beside(&self, seed: u64) -> Self {
-        self.from_number(BESIDE, seed)
+        self.numbered_from(BESIDE, seed)
     }
 
     /// The same for a run's calibration, whose requests depend on the clock: the levels draw the same whatever it drew.
     #[must_use]
     pub fn for_calibration(&self, seed: u64) -> Self {
-        self.from_number(2 * BESIDE, seed)
+        self.numbered_from(2 * BESIDE, seed)
     }
 
-    fn from_number(&self, number: u64, seed: u64) -> Self {
+    fn numbered_from(&self, number: u64, seed: u64) -> Self {
         Self {
             workload: self.workload.clone(),
             shares: self.shares.clone(),
