@@ -12,8 +12,10 @@ use breakeven_measurement::{
 };
 use breakeven_models::Tokens;
 use breakeven_planner::{
-    Plan, PlanOptions, Product, SELF_HOST, explain::explain, levers::levers, plan::LineItem, plan::OptionPlan,
+    Plan, PlanOptions, Product, SELF_HOST, actuals::Expected, explain::explain, levers::levers,
+    plan::LineItem, plan::OptionPlan,
 };
+use breakeven_usage::{ReadOptions, read_bytes};
 use jiff::civil::date;
 use support::{measurement, planned, product};
 
@@ -82,7 +84,16 @@ fn measured_retries_are_a_share_of_what_was_measured_and_no_more_load() {
     close(own.usd_per_month.to_f64(), 3.0 * 0.5 * 730.5);
     close(usd(own, LineItem::Retries), 3.0 * 0.5 * 730.5 * 0.1 / 1.1);
     close(plan.traffic.attempts_per_month, REQUESTS * 1.1);
-    close(plan.traffic.mean_rate.per_second(), 1.0);
+    // Published rates are of attempts, as their month is; production counts an API's calls with their typed retries.
+    close(plan.traffic.mean_rate.per_second(), 1.1);
+    close(plan.traffic.peak_hour_rate.per_second(), 1.1);
+    let usage = read_bytes("log.csv", "time,model\n2026-11-02T12:00:00Z,m\n".into(), &ReadOptions::default());
+    let usage = usage.unwrap();
+    let busiest =
+        |id: &str| Expected::of_plan(&plan, &usage, Some(id)).unwrap().busiest_hour_per_second.unwrap();
+    close(busiest(SELF_HOST), 1.1);
+    close(busiest(NANO), 1.05);
+    close(plan.fleet.utilization.unwrap().get(), 1.0 / (0.5 * 3.0));
     // Nothing was measured of the API.
     let api = option(&plan, NANO);
     close(usd(api, LineItem::Inference), REQUESTS * (100.0 * 0.05 + 50.0 * 0.4) / 1e6);

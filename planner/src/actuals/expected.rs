@@ -103,7 +103,11 @@ impl Expected {
             retries_per_request: if retries.is_finite() { retries } else { 0.0 },
             input_tokens: traffic.mean_input_tokens * ratio,
             output_tokens: traffic.mean_output_tokens * ratio,
-            busiest_hour_per_second: Some(traffic.peak_hour_rate.per_second()),
+            // The plan's rates are our own replicas'; another option's calls are tried again as often as its own are.
+            busiest_hour_per_second: Some(
+                traffic.peak_hour_rate.per_second()
+                    * typed.filter(|_| is_api).map_or(1.0, |typed| (1.0 + typed) / (1.0 + own)),
+            ),
             success_probability: likeliest,
             option: option.map(|(option, why)| expected_option(plan, option, why)),
         })
