@@ -121,7 +121,11 @@ impl Expected {
 pub fn prices(plan: &Plan) -> Prices {
     let mut all = Vec::new();
     for option in plan.cost_basis.iter().flat_map(|basis| &basis.options) {
-        let SupplyBasis::Tokens { prices, .. } = &option.supply else { continue };
+        let (SupplyBasis::Tokens { prices, .. } | SupplyBasis::DiscountedTokens { prices, .. }) =
+            &option.supply
+        else {
+            continue;
+        };
         let kind = plan.options.iter().find(|other| other.id == option.id).map(|option| &option.kind);
         let (Some(first), Some(OptionKind::Api { model, .. })) = (prices.first(), kind) else { continue };
         if prices.iter().all(|price| price == first) {
@@ -175,9 +179,9 @@ fn asked_of(plan: &Plan, id: &str) -> Option<f64> {
 fn tokens_ratio(plan: &Plan, id: &str) -> Option<f64> {
     let option = plan.cost_basis.as_ref()?.options.iter().find(|option| option.id == id)?;
     match &option.supply {
-        SupplyBasis::Tokens { tokens_ratio, .. } | SupplyBasis::Provisioned { tokens_ratio, .. } => {
-            Some(*tokens_ratio)
-        }
+        SupplyBasis::Tokens { tokens_ratio, .. }
+        | SupplyBasis::DiscountedTokens { tokens_ratio, .. }
+        | SupplyBasis::Provisioned { tokens_ratio, .. } => Some(*tokens_ratio),
         SupplyBasis::Replicas { .. } | SupplyBasis::Other => None,
     }
 }
