@@ -3,7 +3,7 @@
 //! The formulas are those of `cost`; [`CostBasis::line`] is a second way to the same line, and a report compares the two before
 //! it calls a cell live.
 
-use breakeven_hardware::{Service, Usd, sheet::Term};
+use breakeven_hardware::{ApiPrice, Service, Usd, sheet::Term};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -125,8 +125,14 @@ pub enum SupplyBasis {
         /// Tokens of the same text in its tokenizer, over ours.
         tokens_ratio: f64,
     },
-    /// No closed formula: owned hardware, whose energy follows the hours, workflows, whose calls are a chain's, and APIs with cached or
-    /// batch prices.
+    /// Tokens of a managed API of which some are at cached or batch prices: no closed formula.
+    DiscountedTokens {
+        /// Tokens of the same text in its tokenizer, over ours.
+        tokens_ratio: f64,
+        /// Full prices, as those of [`Self::Tokens`].
+        prices: Vec<TokenPrice>,
+    },
+    /// No closed formula: owned hardware, whose energy follows the hours, and workflows, whose calls are a chain's.
     Other,
 }
 
@@ -284,7 +290,7 @@ impl CostBasis {
                 let units = wanted.ceil().max(f64::from(*minimum_units)).max(1.0);
                 Some(split((units / step).ceil() * step * usd_per_unit_hour.to_f64() * self.hours_per_month))
             }
-            SupplyBasis::Other => None,
+            SupplyBasis::DiscountedTokens { .. } | SupplyBasis::Other => None,
         }
     }
 
@@ -359,29 +365,36 @@ fn supply_of(model: &CostModel<'_>, lengths: &[(f64, f64)]) -> SupplyBasis {
             output_tokens_per_second_per_unit: table.output_tokens_per_second_per_unit.get(),
             tokens_ratio: *tokens_ratio,
         },
-        // Cached and batch prices have no cell of their own.
-        Supply::Api { discounts, provisioned: None, .. } if discounts.any() => SupplyBasis::Other,
-        Supply::Api { price, tokens_ratio, provisioned: None, .. } => SupplyBasis::Tokens {
-            tokens_ratio: *tokens_ratio,
-            prices: lengths
-                .iter()
-                .map(|(input_tokens, _)| {
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "a count from 0 up; a float cast saturates"
-                    )]
-                    let prompt = (input_tokens * tokens_ratio).ceil().max(0.0) as u64;
-                    let (rates, _) = price.rates(Service::Standard, prompt);
-                    TokenPrice {
-                        usd_per_million_input: rates.input.map_or(Usd::ZERO, |rate| rate.0),
-                        usd_per_million_output: rates.output.map_or(Usd::ZERO, |rate| rate.0),
-                        usd_per_request: price.usd_per_request.unwrap_or(Usd::ZERO),
-                    }
-                })
-                .collect(),
-        },
+        Supply::Api { price, tokens_ratio, provisioned: None, discounts, .. } => {
+            let prices = prices_at(price, *tokens_ratio, lengths);
+            let tokens_ratio = *tokens_ratio;
+            // Cached and batch prices have no cell of their own.
+            if discounts.any() {
+                SupplyBasis::DiscountedTokens { tokens_ratio, prices }
+            } else {
+                SupplyBasis::Tokens { tokens_ratio, prices }
+            }
+        }
     }
+}
+
+/// Full prices at the segments' prompt lengths.
+fn prices_at(price: &ApiPrice, tokens_ratio: f64, lengths: &[(f64, f64)]) -> Vec<TokenPrice> {
+    let at = |(input_tokens, _): &(f64, f64)| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count from 0 up; a float cast saturates"
+        )]
+        let prompt = (input_tokens * tokens_ratio).ceil().max(0.0) as u64;
+        let (rates, _) = price.rates(Service::Standard, prompt);
+        TokenPrice {
+            usd_per_million_input: rates.input.map_or(Usd::ZERO, |rate| rate.0),
+            usd_per_million_output: rates.output.map_or(Usd::ZERO, |rate| rate.0),
+            usd_per_request: price.usd_per_request.unwrap_or(Usd::ZERO),
+        }
+    };
+    lengths.iter().map(at).collect()
 }
 
 fn typed(index: usize, cost: &crate::product::CostEntry) -> TypedCost {

@@ -116,6 +116,11 @@ impl MeasuredRetries {
     }
 }
 
+/// Attempts that a request of a measured load made, its retries included.
+pub(crate) fn attempts_per_request(load: &LoadResult) -> f64 {
+    1.0 + Counts::of(load).per_request()
+}
+
 /// Extra attempts a request of our own replicas: as measured where a plan takes them so, else as typed.
 pub fn own_retries(product: &Product, measurement: &Measurement) -> f64 {
     let typed = product.success.retries_per_request.get();

@@ -289,7 +289,8 @@ fn traffic_summary(product: &Product, week: &Week, load: &Load) -> Result<Traffi
     let rate = |value: f64| {
         RequestRate::new(value).map_err(|_| PlanError::OutOfRange { what: "the traffic's rate", value })
     };
-    let mean = mean_rate(requests * load.in_all(), retries)
+    // Of attempts, as the month is: the fleet is sized for requests that hold the measured ones.
+    let mean = mean_rate(requests * load.in_all() * held(load), retries)
         .ok_or(PlanError::OutOfRange { what: "`traffic.requests_per_month`", value: requests })?;
     Ok(TrafficSummary {
         requests_per_month: requests,
@@ -301,6 +302,11 @@ fn traffic_summary(product: &Product, week: &Week, load: &Load) -> Result<Traffi
         mean_input_tokens: load.input_tokens() / load.asked(),
         mean_output_tokens: load.output_tokens() / load.asked(),
     })
+}
+
+/// Attempts that a request of the measured capacity holds.
+fn held(load: &Load) -> f64 {
+    load.retries.as_ref().map_or(1.0, MeasuredRetries::in_capacity)
 }
 
 pub(crate) fn own_name(measurement: &Measurement) -> String {
@@ -448,15 +454,22 @@ fn fleet_of(
 ) -> Fleet {
     let by_hour = own.and_then(|model| model.replicas(requests)).unwrap_or_default();
     let replicas = by_hour.iter().copied().max();
+    let held = product.loads.as_ref().map_or(1.0, |loads| held(&loads.own));
     let naive = capacity
         .as_ref()
-        .map(|c| replicas_for(traffic.peak_hour_rate.per_second(), c.rate.per_second()).max(1));
+        .map(|c| replicas_for(traffic.peak_hour_rate.per_second() / held, c.rate.per_second()).max(1));
     let utilization = capacity.as_ref().zip(replicas).and_then(|(c, n)| {
-        Fraction::new(traffic.mean_rate.per_second() / (c.rate.per_second() * f64::from(n))).ok()
+        Fraction::new(traffic.mean_rate.per_second() / held / (c.rate.per_second() * f64::from(n))).ok()
     });
     let formula = "ceil(mean rate x busiest hour within the scale-up lag x burst factor / capacity of one replica) + replicas lost";
+    let mean = if held > 1.0 {
+        // Attempts, of which the capacity counts those with their retries as one.
+        format!("{} / {held:.6} attempts of a measured request", traffic.mean_rate)
+    } else {
+        traffic.mean_rate.to_string()
+    };
     let inputs = vec![
-        input("mean rate", traffic.mean_rate, typed_at("traffic.requests_per_month", None)),
+        input("mean rate", mean, typed_at("traffic.requests_per_month", None)),
         input("busiest hour x burst factor", format!("{:.2}", week.peak_ready()), typed_at("traffic", None)),
         input(
             "capacity of one replica",

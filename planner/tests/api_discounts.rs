@@ -8,10 +8,12 @@ mod support;
 use breakeven_hardware::PriceBook;
 use breakeven_planner::{
     Plan, PlanOptions, Product,
+    actuals::Expected,
     explain::explain,
     levers::{levers, ranking::OptionLevers},
     plan::{LineItem, OptionPlan},
 };
+use breakeven_usage::{ReadOptions, read_bytes};
 use jiff::civil::date;
 use support::{measurement, planned};
 
@@ -138,4 +140,45 @@ fn a_cache_that_holds_nothing_is_refused() {
             .contains("leave api.prompt_cache and api.batch_share out")
     );
     assert_eq!(why(&format!("batch_share = 0\n{units}")), None);
+}
+
+#[test]
+fn who_pays_a_discounted_bill_and_what_production_is_held_against() {
+    let segment = |name: &str, extra: &str| {
+        format!(
+            "[[segment]]\nname = \"{name}\"\nweight = 1\ninput_tokens = {{ median = 2000, p90 = 2000 }}\n\
+             output_tokens = {{ median = 50, p90 = 50 }}\n{extra}"
+        )
+    };
+    let text = |api: &str| {
+        format!(
+            "name = \"t\"\n[model]\nname = \"tiny\"\n[slo]\nttft = \"1 s\"\nattainment = 0.9\n{}{}[traffic]\n\
+             requests_per_month = {REQUESTS}\n[success]\nprobability = 0.9\n[fleet]\nusd_per_hour = 5000\n\
+             [[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-nano\"\n{api}\n[[allocation]]\nby = \"team\"\n\
+             part = [{{ name = \"A\", requests = 1, segment = \"a\" }}, {{ name = \"B\", requests = 1, segment = \"b\" }}]\n",
+            segment("a", "shared_prefix = 0.75\n"),
+            segment("b", "")
+        )
+    };
+    let plan_of = |api: &str| {
+        let product = Product::parse(&text(api), "t.toml").unwrap();
+        planned(&product, &measurement(&product, 0.5)).unwrap()
+    };
+    let cache = "[api.prompt_cache]\nhit_share = 0.9\n";
+    let plan = plan_of(cache);
+    let parts = &plan.allocations[0].parts;
+    // 650 prompt tokens in full, 1,350 from the cache and 50 of an answer, beside all in full.
+    let (a, b) = (650.0 * 0.05 + 1_350.0 * 0.005 + 50.0 * 0.4, 2_000.0 * 0.05 + 50.0 * 0.4);
+    close(parts[0].share_of_use, a / (a + b));
+    close(plan_of("").allocations[0].parts[0].share_of_use, 0.5);
+    // A batch takes half off everything, so shares stay.
+    let plan = plan_of(&format!("tokens_ratio = 1.3\nbatch_share = 0.2\n{cache}"));
+    close(plan.allocations[0].parts[0].share_of_use, a / (a + b));
+    // The option's tokens and its row's price, whatever is taken off.
+    let usage = read_bytes("log.csv", "time,model\n2026-11-02T12:00:00Z,m\n".into(), &ReadOptions::default());
+    let expected = Expected::of_plan(&plan, &usage.unwrap(), Some(NANO)).unwrap();
+    close(expected.input_tokens, 2_000.0 * 1.3);
+    close(expected.output_tokens, 50.0 * 1.3);
+    let found = breakeven_planner::actuals::prices(&plan);
+    assert!(!found.is_empty());
 }

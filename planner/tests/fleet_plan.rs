@@ -6,7 +6,7 @@ mod support;
 
 use breakeven_hardware::Usd;
 use breakeven_measurement::{
-    LevelName, Measurement, StepEvidence,
+    FailureCause, LevelName, Measurement, StepEvidence,
     run::{EngineRecord, Target},
     step_fit::StepRow,
     steps::StepSource,
@@ -205,6 +205,34 @@ fn the_simulator_s_part_is_there_with_a_step_model() {
     let text = serde_json::to_string(&plan).unwrap();
     let read = serde_json::from_str::<Plan>(&text).unwrap().fleet_plan.unwrap();
     assert_eq!(read.replica_loss.unwrap().timeline.len(), loss.timeline.len());
+}
+
+#[test]
+fn the_simulator_is_asked_for_attempts() {
+    let product = product(26_298_000.0, &format!("{SHAPE}{SUCCESS}[fleet]\nusd_per_hour = 1.0\n"));
+    let once = with_steps(measurement(&product, 4.0));
+    let mut retried = once.clone();
+    for level in &mut retried.levels {
+        level.overall.retries = [(FailureCause::ServerError, 100)].into();
+    }
+    let (once, retried) = (planned(&product, &once).unwrap(), planned(&product, &retried).unwrap());
+    // 100 retries of 200 requests. The fleet's hours count requests with them, as the capacity does.
+    let ramp = |plan: &Plan| fleet(plan).autoscaling.as_ref().unwrap().ramp_per_second;
+    let per_hour = fleet(&retried).hours.iter().map(|h| h.mean_per_second);
+    let (low, high) = (per_hour.clone().fold(f64::INFINITY, f64::min), per_hour.fold(0.0, f64::max));
+    let (from, to) = ramp(&retried);
+    assert!((from / (1.5 * low) - 1.0).abs() < 1e-9 && (to / (1.5 * high) - 1.0).abs() < 1e-9, "{from} {to}");
+    assert!((ramp(&once).1 / high - 1.0).abs() < 1e-9);
+    // A measured level carried its retries too, and what it completed is requests.
+    let figure = |plan: &Plan, name: &str| {
+        let simulation = fleet(plan).simulation.clone().unwrap();
+        let level = simulation.levels.into_iter().find(|level| level.level == "expected").unwrap();
+        level.figures.into_iter().find(|figure| figure.name == name).unwrap().simulated.unwrap()
+    };
+    let (calm, busy) = (figure(&once, "TTFT p50"), figure(&retried, "TTFT p50"));
+    assert!(busy > calm * 1.05, "{calm} {busy}");
+    let (calm, busy) = (figure(&once, "completed per second"), figure(&retried, "completed per second"));
+    assert!((busy / calm - 1.0).abs() < 0.1, "{calm} {busy}");
 }
 
 #[test]

@@ -323,6 +323,35 @@ fn a_machines_own_success_is_none_of_the_apis() {
 }
 
 #[test]
+fn one_measurement_under_two_names_is_drawn_once() {
+    let machine = |name: &str, usd: f64| {
+        format!("[[machine]]\nname = \"{name}\"\nmeasurement = \"m.json\"\nusd_per_hour = {usd}\n")
+    };
+    let plan_of = |file: &Product, own: &Measurement, names: &[&str]| {
+        let shared = of_run(file, 0.4, "shared");
+        let machines: Vec<MeasuredMachine<'_>> =
+            names.iter().map(|name| MeasuredMachine { name, measurement: &shared }).collect();
+        plan_on(file, own, &machines, &PriceBook::built_in().unwrap(), &options()).unwrap()
+    };
+    let paths = |plan: &Plan| -> Vec<String> {
+        plan.uncertainty.as_ref().unwrap().inputs.iter().map(|input| input.path.clone()).collect()
+    };
+    // On the plan's own measurement.
+    let file = product(REQUESTS, &format!("{FLEET}{}", machine("twin", 0.51)));
+    let plan = plan_of(&file, &of_run(&file, 0.4, "shared"), &["twin"]);
+    shares_add_up(&plan);
+    assert_eq!(paths(&plan), ["measured.capacity"]);
+    assert!(odds(&plan, "self_host:twin:on-demand").p_cheapest.abs() < 1e-12);
+    // Two others of one file, dearer than the plan's own, which has draws of its own.
+    let file = product(REQUESTS, &format!("{FLEET}{}{}", machine("a", 0.52), machine("b", 0.53)));
+    let plan = plan_of(&file, &measurement(&file, 0.4), &["a", "b"]);
+    shares_add_up(&plan);
+    assert_eq!(paths(&plan), ["measured.capacity", "measured.capacity of a"]);
+    assert!(odds(&plan, "self_host:a:on-demand").p_cheapest > 0.0);
+    assert!(odds(&plan, "self_host:b:on-demand").p_cheapest.abs() < 1e-12);
+}
+
+#[test]
 fn a_term_costs_the_same_beside_and_in_the_mix_of_terms() {
     let text = "[success]\nprobability = 0.9\n[fleet]\nreplicas_lost = 0\nusd_per_hour = 0.5\nscale_up_lag = \"1 s\"\n\
         other_terms = [\"reserved_1y\"]\n[fleet.purchase]\nreserved_1y_usd_per_hour = 0.3\n";

@@ -12,8 +12,10 @@ use breakeven_measurement::{
 };
 use breakeven_models::Tokens;
 use breakeven_planner::{
-    Plan, PlanOptions, Product, SELF_HOST, explain::explain, levers::levers, plan::LineItem, plan::OptionPlan,
+    Plan, PlanOptions, Product, SELF_HOST, actuals::Expected, explain::explain, levers::levers,
+    plan::LineItem, plan::OptionPlan,
 };
+use breakeven_usage::{ReadOptions, read_bytes};
 use jiff::civil::date;
 use support::{measurement, planned, product};
 
@@ -82,7 +84,16 @@ fn measured_retries_are_a_share_of_what_was_measured_and_no_more_load() {
     close(own.usd_per_month.to_f64(), 3.0 * 0.5 * 730.5);
     close(usd(own, LineItem::Retries), 3.0 * 0.5 * 730.5 * 0.1 / 1.1);
     close(plan.traffic.attempts_per_month, REQUESTS * 1.1);
-    close(plan.traffic.mean_rate.per_second(), 1.0);
+    // Published rates are of attempts, as their month is; production counts an API's calls with their typed retries.
+    close(plan.traffic.mean_rate.per_second(), 1.1);
+    close(plan.traffic.peak_hour_rate.per_second(), 1.1);
+    let usage = read_bytes("log.csv", "time,model\n2026-11-02T12:00:00Z,m\n".into(), &ReadOptions::default());
+    let usage = usage.unwrap();
+    let busiest =
+        |id: &str| Expected::of_plan(&plan, &usage, Some(id)).unwrap().busiest_hour_per_second.unwrap();
+    close(busiest(SELF_HOST), 1.1);
+    close(busiest(NANO), 1.05);
+    close(plan.fleet.utilization.unwrap().get(), 1.0 / (0.5 * 3.0));
     // Nothing was measured of the API.
     let api = option(&plan, NANO);
     close(usd(api, LineItem::Inference), REQUESTS * (100.0 * 0.05 + 50.0 * 0.4) / 1e6);
@@ -239,4 +250,47 @@ fn a_lever_on_the_typed_retries_moves_the_measured_ones_alike() {
     let own = ranking.options.iter().find(|option| option.id == SELF_HOST).unwrap();
     // 100 replicas; with 1.05 attempts of the 1.1 that a measured request holds, 95.45: 96.
     close(own.single[0].saved_usd_per_month.unwrap().to_f64(), 4.0 * 0.5 * 730.5);
+}
+
+#[test]
+fn a_lever_on_the_segments_counts_once_in_measured_lengths() {
+    let segment = |table: &str, name: &str, input: u32| {
+        format!(
+            "[[{table}]]\nname = \"{name}\"\nweight = 1\ninput_tokens = {{ median = {input}, p90 = {input} }}\n\
+             output_tokens = {{ median = 50, p90 = 50 }}\n"
+        )
+    };
+    // What a lever saves of the API's bill, as prompt tokens a request.
+    let saved = |segments: &[(&str, u32)], lever: &str| {
+        let head = "name = \"t\"\n[model]\nname = \"tiny\"\n[slo]\nttft = \"1 s\"\nattainment = 0.9\n";
+        let tables: String = segments.iter().map(|(name, input)| segment("segment", name, *input)).collect();
+        let text = format!(
+            "{head}{tables}[traffic]\nrequests_per_month = {REQUESTS}\n[success]\nprobability = 0.9\n[fleet]\nusd_per_hour = 0.5\n\
+             [[api]]\nprovider = \"openai\"\nmodel = \"gpt-5-nano\"\n[[lever]]\nname = \"l\"\n{lever}"
+        );
+        let product = Product::parse(&text, "t.toml").unwrap();
+        let mut measured = measurement(&product, 0.5);
+        let level = measured.levels.iter_mut().find(|level| level.name == LevelName::Expected).unwrap();
+        let counted = segments.iter().map(|(name, input)| {
+            let mut load = LoadResult { completed: 128, scheduled: 128, ..LoadResult::default() };
+            (load.input_tokens, load.output_tokens) = (Tokens(128 * u64::from(*input)), Tokens(128 * 50));
+            load.token_sources = [(TokenSource::Usage, 128)].into();
+            SegmentResult { name: (*name).to_owned(), load }
+        });
+        level.segments = counted.collect();
+        let prices = PriceBook::built_in().unwrap();
+        let options = PlanOptions { as_of: date(2026, 11, 23), allow_invalid: false, version: "0.0.0" };
+        let ranking = levers(&product, &measured, &prices, &options).unwrap();
+        let api = ranking.options.iter().find(|option| option.id == NANO).unwrap();
+        let effect = &api.single[0];
+        effect.saved_usd_per_month.unwrap().to_f64() * 1e6 / REQUESTS / 0.05
+    };
+    let both = [("short", 100), ("long", 1_000)];
+    // 550 before; then 775, 100 and 550 (of 100).
+    close(saved(&both, "set = { \"segment[1].weight\" = 3 }\n"), 550.0 - 775.0);
+    close(saved(&both, "without = [\"segment[1]\"]\n"), 550.0 - 100.0);
+    close(saved(&both[..1], &segment("lever.add.segment", "long", 1_000)), 100.0 - 550.0);
+    // A prompt that is cut is cut in its own segment: (100 + 500) / 2.
+    let half = "set = { \"segment[1].input_tokens\" = { median = 500, p90 = 500 } }\n";
+    close(saved(&both, half), 550.0 - 300.0);
 }

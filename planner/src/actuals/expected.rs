@@ -103,7 +103,11 @@ impl Expected {
             retries_per_request: if retries.is_finite() { retries } else { 0.0 },
             input_tokens: traffic.mean_input_tokens * ratio,
             output_tokens: traffic.mean_output_tokens * ratio,
-            busiest_hour_per_second: Some(traffic.peak_hour_rate.per_second()),
+            // The plan's rates are our own replicas'; another option's calls are tried again as often as its own are.
+            busiest_hour_per_second: Some(
+                traffic.peak_hour_rate.per_second()
+                    * typed.filter(|_| is_api).map_or(1.0, |typed| (1.0 + typed) / (1.0 + own)),
+            ),
             success_probability: likeliest,
             option: option.map(|(option, why)| expected_option(plan, option, why)),
         })
@@ -117,7 +121,11 @@ impl Expected {
 pub fn prices(plan: &Plan) -> Prices {
     let mut all = Vec::new();
     for option in plan.cost_basis.iter().flat_map(|basis| &basis.options) {
-        let SupplyBasis::Tokens { prices, .. } = &option.supply else { continue };
+        let (SupplyBasis::Tokens { prices, .. } | SupplyBasis::DiscountedTokens { prices, .. }) =
+            &option.supply
+        else {
+            continue;
+        };
         let kind = plan.options.iter().find(|other| other.id == option.id).map(|option| &option.kind);
         let (Some(first), Some(OptionKind::Api { model, .. })) = (prices.first(), kind) else { continue };
         if prices.iter().all(|price| price == first) {
@@ -171,9 +179,9 @@ fn asked_of(plan: &Plan, id: &str) -> Option<f64> {
 fn tokens_ratio(plan: &Plan, id: &str) -> Option<f64> {
     let option = plan.cost_basis.as_ref()?.options.iter().find(|option| option.id == id)?;
     match &option.supply {
-        SupplyBasis::Tokens { tokens_ratio, .. } | SupplyBasis::Provisioned { tokens_ratio, .. } => {
-            Some(*tokens_ratio)
-        }
+        SupplyBasis::Tokens { tokens_ratio, .. }
+        | SupplyBasis::DiscountedTokens { tokens_ratio, .. }
+        | SupplyBasis::Provisioned { tokens_ratio, .. } => Some(*tokens_ratio),
         SupplyBasis::Replicas { .. } | SupplyBasis::Other => None,
     }
 }

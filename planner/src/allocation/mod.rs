@@ -5,11 +5,12 @@
 //! seconds a token that were measured; the idle part of it goes by the rule of the table. Cents that rounding leaves over go to the
 //! largest remainders (Hamilton's method).
 
-use breakeven_hardware::Usd;
+use breakeven_hardware::{ApiPrice, Service, Usd, UsdPerMillionTokens};
 use breakeven_measurement::{LevelName, Measurement, Quantile};
 use rust_decimal::{Decimal, prelude::ToPrimitive as _};
 
 use crate::{
+    api_discounts::Discounts,
     cost::{CostModel, SegmentTokens, Supply, decimal},
     plan::{
         LineItem, OptionPlan,
@@ -181,11 +182,15 @@ fn weights(
 ) -> Result<(String, Vec<f64>), String> {
     let workload = product.workload();
     let shares = workload.shares();
+    let mut discount = None;
     let (basis, prompt, answer) = match bill.model.map(|model| &model.supply) {
+        Some(Supply::Api { price, tokens_ratio, provisioned: None, discounts, .. }) if discounts.any() => {
+            discount = Some((price, *tokens_ratio, *discounts));
+            ("tokens at the API's prices, cached and batch ones included".to_owned(), 0.0, 0.0)
+        }
         Some(Supply::Api { price, .. }) => {
             let rates = price.standard();
-            let usd =
-                |rate: Option<breakeven_hardware::UsdPerMillionTokens>| rate.map_or(0.0, |r| r.0.to_f64());
+            let usd = |rate: Option<UsdPerMillionTokens>| rate.map_or(0.0, |r| r.0.to_f64());
             ("tokens at the API's prices".to_owned(), usd(rates.input), usd(rates.output))
         }
         _ => match seconds_per_token(measurement) {
@@ -205,7 +210,16 @@ fn weights(
     // Lengths as the bill has them: measured ones where they were.
     let of = |length: &SegmentTokens| {
         let (_, input, output) = length.parts();
-        prompt * (fixed.0 + times.0 * input) + answer * (fixed.1 + times.1 * output)
+        let (input, output) = (fixed.0 + times.0 * input, fixed.1 + times.1 * output);
+        match discount {
+            Some((price, ratio, discounts)) => {
+                // Calls of the segments alone share a prefix.
+                let (read, written) = discounts.cached(length.prefix() * ratio);
+                let cached = (read * times.0, written * times.0);
+                discounted(price, discounts, input * ratio, output * ratio, cached)
+            }
+            None => prompt * input + answer * output,
+        }
     };
     let uses: Vec<f64> = segment_tokens(product, measurement).iter().map(of).collect();
     let mix: f64 = uses.iter().zip(&shares).map(|(one, share)| share * one).sum();
@@ -229,6 +243,27 @@ fn weights(
     } else {
         Ok(("requests: its tokens cost nothing".to_owned(), vec![1.0; parts.len()]))
     }
+}
+
+/// What a request's tokens cost at cached and batch prices, in millionths of a dollar: as `breakeven_hardware::api_cost`, where cached
+/// tokens without a price of their own are prompt tokens.
+fn discounted(
+    price: &ApiPrice,
+    discounts: Discounts,
+    input: f64,
+    output: f64,
+    (read, written): (f64, f64),
+) -> f64 {
+    let usd = |rate: Option<UsdPerMillionTokens>| rate.map_or(0.0, |rate| rate.0.to_f64());
+    let read = read.min(input);
+    let written = written.min(input - read);
+    let of_service = |(service, share): (Service, f64)| {
+        let (rates, _) = price.rates(service, 0);
+        let cached =
+            read * usd(rates.cached_read.or(rates.input)) + written * usd(rates.cache_write.or(rates.input));
+        share * ((input - read - written) * usd(rates.input) + cached + output * usd(rates.output))
+    };
+    discounts.services().map(of_service).sum()
 }
 
 fn cents(usd: Usd) -> i64 {

@@ -19,15 +19,28 @@ pub(super) fn section(plan: &Value, parts: &[String]) -> Vec<(usize, String)> {
             (1, format!("capacity of a replica = {}", text(plan, &["fleet", "replica_capacity", "rate"]))),
         ],
         ["traffic", key] => traffic(plan, key),
-        ["fleet", "utilization"] => vec![
-            (1, "mean rate / (replicas x capacity of a replica)".into()),
-            (2, format!("mean rate = {}/s", text(plan, &["traffic", "mean_rate"]))),
-            (2, format!("replicas = {}", text(plan, &["fleet", "replicas"]))),
-            (2, format!("capacity of a replica = {}/s", text(plan, &["fleet", "replica_capacity", "rate"]))),
-        ],
+        ["fleet", "utilization"] => utilization(plan),
         ["fleet", "headroom"] => vec![(1, "1 - utilization: capacity kept idle on average, on purpose; ask for fleet.utilization".into())],
         _ => Vec::new(),
     }
+}
+
+fn utilization(plan: &Value) -> Vec<(usize, String)> {
+    let measured = plan.get("cost_basis").and_then(|basis| basis.get("own_retries_per_request"));
+    let measured = measured.filter(|retries| !retries.is_null()).map(super::brief);
+    // A measured capacity is of requests with their retries, the mean rate of attempts.
+    let held = if measured.is_some() { " / (1 + measured retries a request)" } else { "" };
+    let mut rows = vec![
+        (1, format!("mean rate{held} / (replicas x capacity of a replica)")),
+        (2, format!("mean rate = {}/s", text(plan, &["traffic", "mean_rate"]))),
+    ];
+    rows.extend(measured.map(|retries| (2, format!("measured retries a request = {retries}"))));
+    rows.push((2, format!("replicas = {}", text(plan, &["fleet", "replicas"]))));
+    rows.push((
+        2,
+        format!("capacity of a replica = {}/s", text(plan, &["fleet", "replica_capacity", "rate"])),
+    ));
+    rows
 }
 
 fn text(plan: &Value, path: &[&str]) -> String {

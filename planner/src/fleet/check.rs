@@ -8,6 +8,7 @@ use breakeven_measurement::{
 
 use super::replica::{SEED, SimulatedReplica, meets, quantile};
 use crate::{
+    measured_retries::attempts_per_request,
     plan::fleet_plan::{Binding, SimulatedFigure, SimulatedLevel},
     simulator::{Arrivals, Gaps, Outcome, RateProfile, ReplicaSettings, Scenario, SimulationError, simulate},
 };
@@ -98,18 +99,21 @@ pub(crate) fn levels(
         };
         let Some(offered) = level.rates.map(|r| r.offered_per_second).filter(|r| *r > 0.0) else { continue };
         let (workload, slo) = (&measurement.workload, &measurement.slo);
-        let pooled = simulate_level(replica, workload, slo, gaps, offered, (level.warmup, level.window))?;
+        // The simulator knows attempts, a level its requests, which made retries too.
+        let tried = attempts_per_request(&level.overall);
+        let times = (level.warmup, level.window);
+        let pooled = simulate_level(replica, workload, slo, gaps, offered * tried, times)?;
         rows.push(SimulatedLevel {
             level: level.name.to_string(),
             seen_by_fit: seen.contains(&level.name),
             offered_per_second: offered,
-            figures: figures(level, &pooled),
+            figures: figures(level, &pooled, tried),
         });
     }
     Ok(rows)
 }
 
-fn figures(level: &LevelResult, simulated: &Pooled) -> Vec<SimulatedFigure> {
+fn figures(level: &LevelResult, simulated: &Pooled, tried: f64) -> Vec<SimulatedFigure> {
     let load = &level.overall;
     let figure = |name: &str, measured: Option<f64>, simulated: Option<f64>| SimulatedFigure {
         name: name.to_owned(),
@@ -128,7 +132,7 @@ fn figures(level: &LevelResult, simulated: &Pooled) -> Vec<SimulatedFigure> {
         figure(
             "completed per second",
             level.rates.map(|r| r.achieved_per_second),
-            (simulated.seconds > 0.0).then(|| simulated.completed as f64 / simulated.seconds),
+            (simulated.seconds > 0.0).then(|| simulated.completed as f64 / simulated.seconds / tried),
         ),
     ]
 }

@@ -324,7 +324,7 @@ fn simulated(
     let at = loss::Peak { replica, workload, slo: &slo, replicas, spares, rate, lag };
     plan.replica_loss = Some(loss::replica_loss(&at, spare_usd)?);
     if let Some((_, outcome)) = &capacity {
-        let means: Vec<f64> = plan.hours.iter().map(|h| h.mean_per_second).collect();
+        let means: Vec<f64> = plan.hours.iter().map(|h| h.mean_per_second * tried).collect();
         let needed: Vec<u32> = plan.hours.iter().map(|h| h.replicas).collect();
         let concurrency = outcome.mean_in_system;
         let week = autoscaling::Week {

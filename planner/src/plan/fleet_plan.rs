@@ -241,7 +241,7 @@ pub struct SimulationCheck {
     pub levels: Vec<SimulatedLevel>,
     /// Highest rate of one replica under the SLO by the simulator; absent where no rate meets it.
     pub capacity_per_second: Option<f64>,
-    /// The same over the measured one, minus 1.
+    /// The same over the measured one in attempts, the retries that were measured with it included, minus 1.
     pub capacity_difference: Option<f64>,
     /// What binds it.
     pub binds: Option<Binding>,

@@ -75,14 +75,13 @@ impl<'a> Setup<'a> {
         Some(setup)
     }
 
-    /// The measured capacity of a part's machine, once for all of its terms.
+    /// The measured capacity of a part's machine, once for all of its terms and for other names of it.
     fn push_capacity(&mut self, index: usize) {
         let Some(part) = self.parts.get(index) else { return };
-        let alike = |other: &Part<'_>| other.machine == part.machine;
-        if self.parts.iter().take(index).any(alike) {
+        if self.parts.iter().take(index).any(|other| other.measured_with(part)) {
             return;
         }
-        let on = Parts::of(self.parts.iter().enumerate().filter(|(_, other)| alike(other)).map(|(at, _)| at));
+        let (path, on) = self.capacity_of(part);
         let own = self.kernel.options.iter().any(|option| option.api.is_none() && on.holds(option.part));
         let Some(capacity) = part.world.capacity.filter(|_| own) else { return };
         let rate = capacity.rate.per_second();
@@ -91,8 +90,6 @@ impl<'a> Setup<'a> {
         };
         let (low, high) = (end(capacity.low).min(rate), end(capacity.high).max(rate));
         if low < high {
-            let path =
-                if index == 0 { CAPACITY.to_owned() } else { format!("{CAPACITY} of {}", part.machine) };
             let distribution = Distribution::Measured(rate, low, high);
             self.push(path, distribution, Some(Number::Capacity), on, Vec::new());
         }
@@ -302,12 +299,8 @@ impl<'a> Setup<'a> {
             if let (Calls::Hourly { fleet, .. } | Calls::Owned { fleet, .. }, Some(part)) =
                 (&option.calls, self.parts.get(option.part))
             {
-                let path = if option.part == 0 {
-                    CAPACITY.to_owned()
-                } else {
-                    format!("{CAPACITY} of {}", part.machine)
-                };
-                plain.push((path, Number::Capacity, self.terms_of(option.part), fleet.capacity));
+                let (path, on) = self.capacity_of(part);
+                plain.push((path, Number::Capacity, on, fleet.capacity));
             }
         }
         let drawn = |path: &str, number: Number, on: Parts| {
@@ -323,6 +316,16 @@ impl<'a> Setup<'a> {
             }
         }
         kept
+    }
+
+    /// The capacity that a part has from its measurement, named by the first part that has it too, and all of those.
+    fn capacity_of(&self, part: &Part<'_>) -> (String, Parts) {
+        let alike = self.parts.iter().enumerate().filter(|(_, other)| other.measured_with(part));
+        let path = match alike.clone().next() {
+            Some((index, first)) if index > 0 => format!("{CAPACITY} of {}", first.machine),
+            _ => CAPACITY.to_owned(),
+        };
+        (path, Parts::of(alike.map(|(at, _)| at)))
     }
 
     /// All terms of a part's machine.

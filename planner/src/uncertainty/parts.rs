@@ -80,6 +80,13 @@ impl Part<'_> {
         self.product.uncertain.slots.iter().map(|slot| self.key(slot)).collect()
     }
 
+    /// Whether its capacity is the other's too: terms of one machine, and machines with one measurement.
+    pub(crate) fn measured_with(&self, other: &Self) -> bool {
+        let rate = |part: &Self| part.world.capacity.map(|capacity| capacity.rate.per_second());
+        let run = |part: &Self| part.world.measurement.run_id.clone();
+        self.machine == other.machine || (run(self) == run(other) && rate(self) == rate(other))
+    }
+
     fn key(&self, slot: &Slot) -> String {
         if !self.product.uncertain.counts(slot) {
             return String::new();

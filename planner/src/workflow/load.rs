@@ -280,18 +280,24 @@ impl Load {
     }
 }
 
-/// Lengths of the segments' calls: as measured where enough were, else as typed. A lever's `longer` is on top of what was measured, in the
-/// mean over all segments.
+/// Lengths of the segments' calls: as measured where enough were, else as typed. What a lever makes of a segment's typed lengths it makes
+/// of the measured ones. `product.longer` is of the mean call, in which shares change too, and the bills have those from the segments.
 pub(crate) fn segment_tokens(product: &Product, measurement: &Measurement) -> Vec<SegmentTokens> {
-    let (prompt, answer) = product.longer.unwrap_or((1.0, 1.0));
-    let typed = SegmentTokens::of(&product.workload()).into_iter();
+    let (workload, before) = (product.workload(), product.measured_workload());
+    let typed = SegmentTokens::of(&workload).into_iter().zip(&workload.segments);
     typed
         .zip(super::measured::lengths(product, measurement))
-        .map(|(typed, measured)| match measured {
-            Some((input, output)) => {
-                SegmentTokens::new(typed.parts().0, input * prompt, output * answer).sharing(typed.prefix())
-            }
-            None => typed,
+        .map(|((typed, segment), measured)| {
+            let Some((input, output)) = measured else { return typed };
+            let before = before.segments.iter().find(|before| before.name == segment.name);
+            let (prompt, answer) = before.map_or((1.0, 1.0), |before| {
+                let over = |now: f64, before: f64| if before > 0.0 { now / before } else { 1.0 };
+                (
+                    over(segment.mean_input_tokens(), before.mean_input_tokens()),
+                    over(segment.output_tokens.mean(), before.output_tokens.mean()),
+                )
+            });
+            SegmentTokens::new(typed.parts().0, input * prompt, output * answer).sharing(typed.prefix())
         })
         .collect()
 }

@@ -226,9 +226,12 @@ impl Writer<'_> {
                 }
                 Ok(())
             }
-            SupplyBasis::Other => {
-                let why =
-                    "owned hardware: its model calls stay at the plan's figure; plan again to change them";
+            SupplyBasis::DiscountedTokens { .. } | SupplyBasis::Other => {
+                let why = if matches!(basis.supply, SupplyBasis::Other) {
+                    "owned hardware: its model calls stay at the plan's figure; plan again to change them"
+                } else {
+                    "cached or batch prices: its model calls stay at the plan's figure; plan again to change them"
+                };
                 text(self.page, self.row, 0, why, &self.formats.note)?;
                 self.row += 1;
                 Ok(())

@@ -222,7 +222,7 @@ fn calls(basis: &CostBasis, option: &Column<'_>, volume: &str, which: Calls) -> 
                 "ROUNDUP(MAX(ROUNDUP({wanted},0),{prefix}_minimum_units)/{prefix}_unit_step,0)*{prefix}_unit_step*{prefix}_usd_per_unit*hours_per_month{of_all}"
             )
         }
-        SupplyBasis::Other => return None,
+        SupplyBasis::DiscountedTokens { .. } | SupplyBasis::Other => return None,
     })
 }
 
