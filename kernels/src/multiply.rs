@@ -103,7 +103,7 @@ fn unpacked_tokens(
     let tile = weights.tile(index);
     let rounds = activations.tokens() / UNPACKED_TOKENS;
     LINES.with_borrow_mut(|lines| {
-        // SAFETY: the caller's level is that of an executor, which exists only where AVX2 was detected.
+        // SAFETY: the caller's level is that of an executor, which exists only where AVX2 and F16C were detected.
         unsafe { avx2_six_bits::unpack(tile.lines, lines) };
         for first in (0..rounds * UNPACKED_TOKENS).step_by(UNPACKED_TOKENS) {
             let rows = std::array::from_fn(|t| activations.row(first + t));
